@@ -1,0 +1,46 @@
+/* How the files of the engine share its work: engine.c decides, thread.c gives life, probe.c makes experiments. */
+#ifndef WAKEFUZZ_SCHED_ENGINE_H
+#define WAKEFUZZ_SCHED_ENGINE_H
+
+#include "sched/constraint.h"
+#include "sched/internal.h"
+#include "sched/policy.h"
+
+#define ENGINE_THREAD UINT16_MAX /* in a step: made by the environment */
+
+extern const SchedPolicy *sched_policy_;
+
+/* The thread can run from now on: joins the ready queue and the candidates. */
+void sched_enable(SchedThread *thread);
+/* The caller does not go on: somebody else does. Comes back when the thread is chosen again. */
+void sched_leave(SchedThread *self);
+/* End the execution; never comes back. From a fiber. */
+__attribute__((noreturn)) void sched_end(SchedOutcome outcome, SchedThread *culprit);
+/* Switch away from a fiber; does what sched_thread_interrupt() asks while it is away. */
+void sched_switch(SchedThread *self, const SchedContext *to);
+/* From the kernel thread: let this fiber go on until something comes back; does services meanwhile. */
+void sched_run_fiber(SchedThread *thread);
+SchedStep *sched_record(uint16_t thread, SchedThread *self, SchedOperation operation, SchedCall call, uintptr_t object,
+                        uint32_t object_id);
+/* Hash of the return addresses above a frame, for telling waits apart. */
+uint64_t sched_hash_frames(const SchedThread *self, void *frame);
+SchedThread *sched_examine(void);
+
+extern void __tsan_acquire(void *) __attribute__((weak));
+extern void __tsan_release(void *) __attribute__((weak));
+
+static inline void engine_acquire(void *object)
+{
+    if (__tsan_acquire) {
+        __tsan_acquire(object);
+    }
+}
+
+static inline void engine_release(void *object)
+{
+    if (__tsan_release) {
+        __tsan_release(object);
+    }
+}
+
+#endif

@@ -1,0 +1,171 @@
+/* What the files of src/sched share and nobody else sees. */
+#ifndef WAKEFUZZ_SCHED_INTERNAL_H
+#define WAKEFUZZ_SCHED_INTERNAL_H
+
+#include <pthread.h>
+
+#include "sched/arch.h"
+#include "sched/random.h"
+#include "sched/sched.h"
+
+#define LIKELY(x)   __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* ---- objects: identities within one execution (object.c) */
+
+typedef struct SchedObject {
+    uintptr_t key;
+    uint32_t epoch; /* of the execution it belongs to; else the slot is free */
+    uint32_t id;    /* ordinal of first use, from 1 */
+    uint16_t last_write; /* low 16 bits of the site of the last write; SCHED_SITE_INITIAL */
+    uint16_t last_site;  /* of the last access of any kind, for learning */
+    uint16_t last_writer; /* thread */
+    uint16_t held;        /* threads that a constraint holds back at this object */
+    SchedThread *pending; /* POS: the threads whose next event is on it */
+} SchedObject;
+
+void sched_objects_init(void);
+void sched_objects_reset(void);
+SchedObject *sched_object_find(uintptr_t key); /* creates; NULL for none, stack addresses and when the table is full */
+
+/* ---- threads */
+
+typedef enum ThreadState { THREAD_READY, THREAD_BLOCKED, THREAD_ENDED } ThreadState;
+
+/* The next thing that a thread will do. */
+typedef struct SchedEvent {
+    uintptr_t key;       /* of the object, 0: none */
+    SchedObject *object; /* NULL: none, or not tracked */
+    uint16_t site;       /* low 16 bits of the site's id; 0: unknown */
+    bool writes, reads;
+} SchedEvent;
+
+struct SchedThread {
+    /* switching */
+    SchedContext context;
+    uint16_t id;
+    uint8_t state;    /* ThreadState */
+    bool held;        /* enabled, but held back by a constraint */
+    bool preferred;   /* its next event serves a constraint */
+    bool woke;        /* flags of the next step */
+    bool preempted;
+    uint16_t passthrough; /* nesting */
+    uint32_t strand;      /* coroutine that runs */
+    char *stack_low, *stack_high;     /* of what runs now: the own stack or a coroutine's */
+    /* deciding */
+    SchedEvent event;
+    uint32_t decisions;               /* so far */
+    const SchedOverride *override, *override_end; /* the next one, in order of decisions */
+    SchedThread *ready_next, *ready_previous;     /* FIFO of the enabled that do not run */
+    uint32_t set_index;               /* policy.h: place in a PolicySet, a heap */
+    uint64_t key;                     /* policy.h: priority */
+    SchedThread *pending_next, *pending_previous; /* object.pending */
+    uint32_t held_index, preferred_index;
+    /* blocking */
+    const SchedBlock *block;
+    SchedWake wake;
+    SchedTimer timer;
+    uint64_t wait_frames; /* hash of the frames below the wait */
+    /* life */
+    void *(*function)(void *);
+    void *argument, *value;
+    bool reaped, used;
+    SchedQueue joiners;
+    void *slot;
+    char name[SCHED_NAME_BYTES];
+    void (*interrupt)(void *);
+    void *interrupt_argument;
+    void *fault_frame, *fault_pc; /* of a hit guard page; NULL otherwise */
+    uint32_t steps, points; /* so far */
+    /* the real thread, for ever */
+    pthread_t pthread;
+    char *own_low, *own_high;
+    int parked, released;
+    SchedContext initial; /* as it was parked first, */
+    SchedFrame initial_frame; /* to start again after an execution was abandoned */
+    bool abandoned, retired;
+};
+
+/* ---- fibers (fiber.c) */
+
+extern __thread SchedThread *sched_self_;
+
+int sched_fibers_init(unsigned prepared);
+/* The fiber with this id, made if need be. Kernel thread only. NULL with errno. */
+SchedThread *sched_fiber_get(unsigned id);
+SchedThread *sched_fiber_by_pthread(uintptr_t handle); /* NULL: none of ours */
+void sched_fiber_abandon(SchedThread *thread); /* it never goes on; its next start is a fresh one */
+/* What each fiber runs: engine.c. */
+void sched_fiber_main(SchedThread *self);
+
+/* ---- stacks (stack.c) and thread-local variables (tls.c) */
+
+int sched_stacks_init(void);
+extern uintptr_t sched_stacks_low, sched_stacks_high;
+
+void sched_tls_init(void);
+void sched_tls_reset(void); /* __thread variables of the program get their initial values; the runtimes' are left alone */
+
+/* ---- clock (clock.c): the only place where virtual time moves */
+
+void sched_clock_reset(void);
+bool sched_clock_armed(void);
+uint64_t sched_clock_next_ns(void);
+bool sched_clock_advance(uint64_t to_ns); /* runs what is due, in order; false: beyond the bound */
+extern uint64_t sched_clock_now;
+
+/* ---- sites (site.c) */
+
+void sched_sites_init(void);
+uint16_t sched_call_site(SchedCall call, void *pc, void *frame); /* never 0; asks the namer the first time */
+const SchedSite *sched_site_by_name(uint16_t site);              /* NULL when it is a call's or unknown */
+
+/* ---- engine (engine.c) */
+
+typedef struct Engine {
+    bool running;
+    bool learning;
+    bool calls_named;  /* sites of calls are needed */
+    bool constrained;  /* the plan's constraints are in force */
+    bool ended;        /* the outcome is known */
+    SchedThread *idle; /* the last thread to block or end, when nobody can run */
+    SchedThread *ready_first, *ready_last;
+    uint32_t ready_count; /* enabled, not running, not held */
+    uint32_t thread_count, live_count;
+    uint32_t run_length; /* steps of the current thread since the last switch */
+    SchedContext root;
+    SchedPlan plan;
+    SchedLimits limits;
+    SchedRandom random;
+    SchedResult result;
+    SchedThread *probe; /* the only thread that may run, during the experiment */
+    void *(*service)(void *); /* the kernel thread runs it for a fiber */
+    void *service_argument, *service_result;
+    SchedThread *service_caller;
+} Engine;
+
+extern Engine sched_engine_;
+
+SchedThread *sched_thread_slot_id(unsigned id); /* the fiber of this id, in this execution or not; NULL: not made yet */
+void *sched_on_kernel_thread(void *(*function)(void *), void *argument); /* from a fiber, or from there */
+
+/* ---- trace (trace.c) */
+
+#define TRACE_STEPS_MAX (1u << 20)
+
+typedef struct Trace {
+    SchedStep *steps;
+    size_t count;
+    uint64_t hash;
+} Trace;
+
+extern Trace sched_trace_;
+
+int sched_trace_init(void);
+
+/* ---- learning (learn.c) */
+
+void sched_learn_access(SchedObject *object, uint16_t site, bool reads, bool writes);
+void sched_learn_wake(const SchedThread *waker, const SchedThread *waiter);
+
+#endif

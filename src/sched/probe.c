@@ -1,0 +1,42 @@
+/*
+ * The experiment: one sleeper is resumed as if its wait had returned for no reason, and runs alone until it sleeps again. What a
+ * probe means is for check/ to say.
+ */
+#include "sched/engine.h"
+
+#define engine sched_engine_
+#define PROBE_STEPS_MAX 20000u
+
+bool sched_probe(SchedThread *thread, SchedProbe *probe)
+{
+    const SchedBlock *block = sched_thread_block(thread);
+    uint32_t ready_before = engine.ready_count;
+    uint64_t bound = engine.limits.steps, frames = thread->wait_frames;
+    SchedCall call;
+    const void *object;
+
+    if (!block || !block->spurious_ok) {
+        return false;
+    }
+    call = block->call;
+    object = block->object;
+    *probe = (SchedProbe){ .first_step = sched_trace_.count };
+    engine.probe = thread;
+    engine.limits.steps = sched_trace_.count + PROBE_STEPS_MAX;
+    engine.limits.steps = engine.limits.steps < TRACE_STEPS_MAX ? engine.limits.steps : TRACE_STEPS_MAX;
+    thread->state = THREAD_READY;
+    thread->wake = SCHED_SPURIOUS;
+    sched_run_fiber(thread);
+    engine.probe = NULL;
+    engine.limits.steps = bound;
+    probe->end_step = sched_trace_.count;
+    probe->ended = thread->state == THREAD_ENDED;
+    probe->bounded = thread->state == THREAD_READY;
+    probe->others_enabled = engine.ready_count > ready_before;
+    block = sched_thread_block(thread);
+    probe->same_wait = block && block->call == call && block->object == object && thread->wait_frames == frames;
+    if (probe->bounded) {
+        sched_enable(thread);
+    }
+    return true;
+}

@@ -1,0 +1,284 @@
+/*
+ * The scheduler: runs a multi-threaded program on one kernel thread, under the control of an input.
+ *
+ * An *execution* is one call of sched_run(): the body runs as thread 0, the threads that it creates run as further fibers, and
+ * exactly one of them runs at a time. A thread gives way only at a *scheduling point* (sched_point, sched_atomic, sched_block).
+ * Which thread goes on is a *decision*, taken by the plan that was read from the back of the input.
+ *
+ * Threads: unless said otherwise a function may be called only on a fiber, inside an execution. sched_here() tells. Functions named
+ * sched_run..., sched_init... are called on the kernel thread that owns the scheduler, outside an execution.
+ */
+#ifndef WAKEFUZZ_SCHED_SCHED_H
+#define WAKEFUZZ_SCHED_SCHED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sched/plan.h"
+#include "sched/point.h"
+
+#define SCHED_THREADS_MAX 1024u      /* threads of one execution */
+#define SCHED_FOREVER     UINT64_MAX /* a deadline that never comes */
+#define SCHED_NAME_BYTES  24u
+
+/* The calls of the simulated OS, as kinds of steps. Their order is part of every trace hash: append only. */
+#define SCHED_CALLS(X)                                                                                            \
+    X(START) X(EXIT) X(CREATE) X(JOIN) X(DETACH) X(ONCE)                                                          \
+    X(MUTEX_LOCK) X(MUTEX_TRYLOCK) X(MUTEX_TIMEDLOCK) X(MUTEX_UNLOCK)                                             \
+    X(RWLOCK_RDLOCK) X(RWLOCK_WRLOCK) X(RWLOCK_UNLOCK) X(SPIN_LOCK) X(SPIN_UNLOCK) X(BARRIER_WAIT)                \
+    X(COND_WAIT) X(COND_TIMEDWAIT) X(COND_SIGNAL) X(COND_BROADCAST) X(SEM_WAIT) X(SEM_POST)                       \
+    X(FUTEX_WAIT) X(FUTEX_WAKE) X(EVENTFD) X(PIPE) X(SOCKETPAIR) X(TIMERFD) X(EPOLL)                              \
+    X(READ) X(WRITE) X(CLOSE) X(FCNTL) X(POLL) X(SELECT) X(EPOLL_WAIT) X(CLOCK) X(SLEEP) X(YIELD) X(OTHER)        \
+    X(TIMEOUT) X(CLOCK_ADVANCE) X(SPURIOUS) X(IO_SUBMIT) X(IO_GETEVENTS) X(IO_COMPLETE)
+
+typedef enum SchedCall {
+    SCHED_CALL_NONE,
+#define X(name) SCHED_CALL_##name,
+    SCHED_CALLS(X)
+#undef X
+    SCHED_CALL_COUNT
+} SchedCall;
+
+/* "mutex_lock" for SCHED_CALL_MUTEX_LOCK. Any thread. */
+const char *sched_call_name(SchedCall call);
+
+/* Why sched_block() returned. */
+typedef enum SchedWake {
+    SCHED_WOKEN,    /* by sched_wake() */
+    SCHED_TIMEOUT,  /* the deadline has come */
+    SCHED_SPURIOUS, /* by the experiment at quiescence; only where spurious_ok */
+} SchedWake;
+
+/* How an execution ended. check/ turns these into verdicts. */
+typedef enum SchedOutcome {
+    SCHED_DONE,             /* all threads have ended, or the body has returned and nothing is left to run */
+    SCHED_QUIESCENT,        /* nobody can run, no timer is armed, somebody has not ended */
+    SCHED_LATE,             /* only a timer beyond the bound could go on, though a sleeper would make progress if woken */
+    SCHED_STEP_BOUND,       /* too many steps */
+    SCHED_TIME_BOUND,       /* too much virtual time */
+    SCHED_STACK_OVERFLOW,   /* recursion bound, or guard page hit */
+    SCHED_FAILED,           /* sched_fail() */
+} SchedOutcome;
+
+typedef struct SchedThread SchedThread;
+
+/* What a blocked thread waits for, for reports; the SchedBlock lives on the stack of the blocked thread. */
+typedef struct SchedBlock {
+    SchedCall call;       /* POLL, FUTEX_WAIT, MUTEX_LOCK, ... */
+    bool spurious_ok;     /* POSIX allows this wait to return for no reason (EINTR, spurious wakeup) */
+    bool sleeping;        /* only time passes here (nanosleep): never a lost wakeup */
+    const void *object;   /* what is waited for; may be NULL */
+    uint64_t deadline_ns; /* virtual time, or SCHED_FOREVER */
+} SchedBlock;
+
+/* A list of waiting threads. Zero-initialized is empty. */
+typedef struct SchedQueue {
+    struct SchedWaiter *first, *last;
+} SchedQueue;
+
+/* One place in one SchedQueue; owned by the waiting thread (usually on its stack). */
+typedef struct SchedWaiter {
+    SchedThread *thread;
+    SchedQueue *queue; /* NULL: in no queue */
+    struct SchedWaiter *next, *previous;
+    uint64_t data; /* the owner's (futex bitset, ...) */
+} SchedWaiter;
+
+/* A callback at a virtual time, for the simulated OS (timerfd). */
+typedef struct SchedTimer {
+    uint64_t deadline_ns; /* SCHED_FOREVER: not armed */
+    void (*expired)(struct SchedTimer *);
+    uint32_t heap_index; /* the scheduler's */
+} SchedTimer;
+
+/* ------------------------------------------------------------------------------------------- executions */
+
+typedef struct SchedLimits {
+    uint64_t steps;          /* step bound; 0: the default of 200,000 */
+    uint64_t time_ns;        /* bound of virtual time; 0: 24 h */
+    uint64_t late_ns;        /* an idle jump of at least this long is examined for late wakeups; 0: 200 ms */
+    uint32_t recursion;      /* a return address this often on one stack is an overflow; 0: 256 */
+} SchedLimits;
+
+typedef struct SchedResult {
+    SchedOutcome outcome;
+    const char *reason;      /* of SCHED_FAILED: the verdict's name, static storage */
+    const char *message;     /* of SCHED_FAILED: what sched_fail() said; valid until the next execution */
+    uint64_t steps;          /* recorded steps */
+    uint64_t decisions;      /* points with more than one choice */
+    uint64_t switches;       /* context switches */
+    uint64_t preemptions;    /* switches away from a thread that could have gone on */
+    uint64_t trace_hash;
+    uint64_t time_ns;        /* virtual time that passed */
+    uint32_t threads;        /* created, thread 0 included */
+    uint32_t threads_left;   /* not ended, or ended and neither joined nor detached */
+    SchedThread *culprit;    /* thread that failed; the sleeper that would make progress; or NULL */
+    const SchedOverride *deviations; /* the decisions that differ from FIFO: a plan of base FIFO with these */
+    uint32_t deviation_count;        /*  as overrides is the same execution; valid until the next execution */
+    bool deviations_complete;        /* false: more than were kept */
+} SchedResult;
+
+/*
+ * Prepare the scheduler: sites, pool of threads, signal stack. Call once, on the kernel thread that will call sched_run().
+ * Returns 0, or a negative errno with a message on stderr (no threads to be had, no memory).
+ */
+int sched_init(void);
+
+/* Run body(argument) as thread 0 under plan. Fibers of an earlier execution that failed are abandoned at this moment, not before,
+ * so that reports can look at them. The result is valid until the next call. */
+const SchedResult *sched_run(void (*body)(void *), void *argument, const SchedPlan *plan, const SchedLimits *limits);
+
+/* End the execution as SCHED_FAILED with a verdict name (static storage) and a message. Does not return on a fiber. */
+__attribute__((noreturn, format(printf, 2, 3))) void sched_fail(const char *verdict, const char *format, ...);
+
+/* Functions called at the start of each execution (on the kernel thread, before the body) to put state of other layers back.
+ * At most 16; any thread before the first execution. */
+void sched_on_begin(void (*function)(void));
+
+/* Is the caller a fiber inside an execution, and not inside the scheduler's own callbacks? Any thread, a few instructions. */
+bool sched_here(void);
+
+/* Between these two, calls by this fiber pass through the simulated OS untouched (they nest). */
+void sched_passthrough_begin(void);
+void sched_passthrough_end(void);
+
+/* ------------------------------------------------------------------------------------------- points and blocking */
+
+/*
+ * The caller is about to do `call` on object (an address, or a small number that names a simulated object and is never reused
+ * within an execution; 0 for none). Another thread may run before this returns. site is the code address of the caller of libc
+ * (__builtin_return_address(0) in the libc symbol). frame is its __builtin_frame_address(0).
+ */
+void sched_point(SchedCall call, uintptr_t object, void *site, void *frame);
+#define SCHED_POINT(call, object) \
+    sched_point((call), (uintptr_t)(object), __builtin_return_address(0), __builtin_frame_address(0))
+
+/* Add a value to the last step of the calling thread (a result, a count), for the trace; it does not enter the hash. */
+void sched_step_value(uint64_t value);
+
+/* A point that prefers that somebody else runs (sched_yield). */
+void sched_yield_point(void *site, void *frame);
+
+/* Give way until woken or until the deadline. The caller has put itself into the queues it wants to be woken from, and takes itself
+ * out again afterwards. Waking is remembered: a sched_wake() between queue entry and here cannot happen, as nobody else runs. */
+SchedWake sched_block(const SchedBlock *block);
+
+/* Let a blocked thread go on; nothing where it is not blocked. No scheduling point. */
+void sched_wake(SchedThread *thread);
+
+/* One of n > 0 choices, 0 being the first-in-first-out one (which waiter is woken). Not a point, but a decision. */
+unsigned sched_choose(unsigned n);
+
+void sched_queue_add(SchedQueue *queue, SchedWaiter *waiter);    /* at the end; waiter->thread is the caller */
+void sched_queue_remove(SchedWaiter *waiter);                    /* no-op when in no queue */
+SchedThread *sched_queue_wake_first(SchedQueue *queue);          /* removes it; NULL when empty */
+unsigned sched_queue_wake_all(SchedQueue *queue);                /* removes them; how many */
+SchedThread *sched_queue_wake_chosen(SchedQueue *queue);         /* which one is a decision; removes it; NULL when empty */
+unsigned sched_queue_length(const SchedQueue *queue);
+
+/* ------------------------------------------------------------------------------------------- virtual time */
+
+/* Nanoseconds of virtual time since the start of the execution (0). Does not move the clock. */
+uint64_t sched_now_ns(void);
+/* A look at the clock by the program: moves it by a small fixed step, then returns it. */
+uint64_t sched_look_at_clock_ns(void);
+void sched_timer_arm(SchedTimer *timer, uint64_t deadline_ns); /* re-arms; SCHED_FOREVER disarms */
+void sched_timer_disarm(SchedTimer *timer);
+
+/* ------------------------------------------------------------------------------------------- threads */
+
+/* Create a thread; it is enabled at once. The caller's stack size wish is ignored: every stack has 8 MiB. Never NULL on return: a
+ * machine that has no more threads ends the execution as unmodelled. No point: the caller has one before. */
+SchedThread *sched_thread_create(void *(*function)(void *), void *argument);
+/* End the calling fiber with this value (pthread_exit after cleanup handlers and key destructors have run). Does not return. */
+__attribute__((noreturn)) void sched_thread_exit(void *value);
+/* Called on each fiber when its function has returned or sched_thread_exit() was called, before it counts as ended. The OS layer runs
+ * key destructors there; points are allowed. */
+void sched_on_thread_end(void (*function)(SchedThread *));
+SchedThread *sched_thread_self(void);                      /* NULL when the caller is no fiber */
+SchedThread *sched_thread_by_id(uint32_t id);              /* NULL when there is none; any time after an execution too */
+SchedThread *sched_thread_by_handle(uintptr_t handle);     /* by its pthread_t; NULL when it is none of this execution */
+uintptr_t sched_thread_handle(const SchedThread *thread);  /* its pthread_t: the real one, so that pthread_self() agrees */
+uint32_t sched_thread_count(void);
+uint32_t sched_thread_id(const SchedThread *thread);
+bool sched_thread_ended(const SchedThread *thread);
+void *sched_thread_value(const SchedThread *thread);       /* what it returned */
+void sched_thread_reap(SchedThread *thread);               /* joined, or detached: no leak any more */
+SchedQueue *sched_thread_joiners(SchedThread *thread);     /* woken when it ends */
+void sched_thread_set_name(SchedThread *thread, const char *name);
+const char *sched_thread_name(const SchedThread *thread);
+void **sched_thread_slot(SchedThread *thread);             /* one pointer for the OS layer; NULL at thread start */
+const SchedBlock *sched_thread_block(const SchedThread *thread); /* what it is blocked on, NULL when it is not */
+void sched_thread_stack(const SchedThread *thread, void **low, void **high);
+/* Saved frame pointer and code address of a thread that is not running. */
+void sched_thread_frame(const SchedThread *thread, void **frame, void **pc);
+/* Run function(argument) on a thread that does not run now, on its own stack and thread pointer, and come back; for
+ * the report, when each sleeper prints its own stack. Only after an execution has failed, on the kernel thread. */
+void sched_thread_interrupt(SchedThread *thread, void (*function)(void *), void *argument);
+
+/* ------------------------------------------------------------------------------------------- stacks */
+
+/* Stack memory with a guard page below; lies in the region of stacks, whose objects never get an identity (addresses of automatic
+ * variables differ between flavours). Returns the low end. Any thread. NULL with errno when there is no memory. */
+void *sched_stack_alloc(size_t bytes);
+bool sched_is_stack(uintptr_t address);
+/* The running thread now runs on another stack (a coroutine's), or with NULL on its own again; name is for the trace. */
+void sched_stack_switched(void *low, void *high, uint32_t strand);
+
+/* ------------------------------------------------------------------------------------------- trace */
+
+typedef struct SchedStep {
+    union {
+        const SchedSite *site; /* operation != SCHED_CALL */
+        void *pc;              /* SCHED_CALL: return address */
+    };
+    uintptr_t object;
+    uint64_t old_value, new_value; /* of the object before and after; or the call's sched_step_value() in new_value */
+    uint32_t object_id;            /* ordinal of first use in the execution; 0: none */
+    uint32_t strand;               /* coroutine that ran, 0: the thread itself */
+    uint16_t thread;
+    uint8_t operation; /* SchedOperation */
+    uint8_t call;      /* SchedCall */
+    uint8_t flags;     /* SCHED_STEP_... */
+    uint64_t time_ns;
+} SchedStep;
+
+#define SCHED_STEP_BLOCKED   1u /* the thread went to sleep here */
+#define SCHED_STEP_WOKE      2u /* the thread was let go on by the step before */
+#define SCHED_STEP_PREEMPTED 4u /* the thread lost the processor before this step though it could go on */
+#define SCHED_STEP_PROBE     8u /* made during the experiment at quiescence */
+
+/* The steps of the last execution, those of the experiment included. */
+const SchedStep *sched_trace(size_t *count);
+
+/* ------------------------------------------------------------------------------------------- the experiment (check/ decides) */
+
+/* Resume one blocked thread as if its wait had returned spuriously, and let it alone run until it blocks or ends. Kernel thread
+ * only, when the execution is quiescent. Its steps are appended to the trace with SCHED_STEP_PROBE. */
+typedef struct SchedProbe {
+    size_t first_step, end_step; /* in the trace */
+    bool same_wait;              /* it sleeps again in the same call, on the same object, with the same frames */
+    bool others_enabled;         /* another thread can run now */
+    bool ended;                  /* the thread has ended */
+    bool bounded;                /* it did not block within the step bound */
+} SchedProbe;
+bool sched_probe(SchedThread *thread, SchedProbe *probe);
+
+/* check/ is asked at quiescence and before a long idle jump; it returns the thread that would make progress, or NULL. */
+void sched_set_examiner(SchedThread *(*examine)(void));
+
+/* Stable names for the code addresses of calls: pcs[0] is the call's return address, then its callers. Runs on the kernel thread's
+ * stack. Without one, calls of a kind share a name. */
+void sched_set_namer(uint32_t (*namer)(void *const *pcs, unsigned n));
+
+/* A block of memory is freed: forget the identities of the objects in it. Any thread. */
+void sched_forget(const void *memory, size_t bytes);
+
+/* Install the handler that tells a guard page from other faults; the handlers found are called for all others. Call when the
+ * fuzzing engine has installed its own. */
+void sched_install_fault_handler(void);
+
+/* While true, executions feed what the mutator learns from (learn.h); never changes what an execution does. */
+void sched_set_learning(bool on);
+#endif

@@ -1,0 +1,146 @@
+/*
+ * Sites: the places in the program at which steps are taken, under names that are the same in every flavour.
+ *
+ * An atomic access: function, file, expression, operation, and an ordinal among those that agree in all of these, in order of lines.
+ * A call of libc: a number from the namer (report/ reads it from debug information), remembered per code address and caller.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "sched/internal.h"
+
+#define CALL_SLOTS  (1u << 14)
+#define CALLERS     2u /* code addresses that name a call: its own and its caller's */
+
+extern SchedSite __start_sched_sites[] __attribute__((weak, visibility("hidden")));
+extern SchedSite __stop_sched_sites[] __attribute__((weak, visibility("hidden")));
+
+static const SchedSite *by_name[1u << 16];
+static uint32_t (*call_namer)(void *const *pcs, unsigned n);
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+/* Order of names: equal names are neighbours, in order of lines. */
+static int compare_names(const SchedSite *a, const SchedSite *b)
+{
+    int order = strcmp(base_name(a->file), base_name(b->file));
+
+    order = order ? order : strcmp(a->function, b->function);
+    order = order ? order : strcmp(a->expression, b->expression);
+    return order ? order : (int)a->operation - (int)b->operation;
+}
+
+static int compare_sites(const void *a, const void *b)
+{
+    const SchedSite *x = *(const SchedSite *const *)a, *y = *(const SchedSite *const *)b;
+    int order = compare_names(x, y);
+
+    return order ? order : (x->line > y->line) - (x->line < y->line);
+}
+
+static uint32_t hash_text(uint32_t hash, const char *text)
+{
+    for (; *text; text++) {
+        hash = (hash ^ (uint8_t)*text) * 16777619u;
+    }
+    return (hash ^ 0xff) * 16777619u;
+}
+
+static uint32_t never_zero(uint32_t id)
+{
+    return id & 0xffff ? id : id | 1;
+}
+
+void sched_sites_init(void)
+{
+    size_t count = __start_sched_sites ? (size_t)(__stop_sched_sites - __start_sched_sites) : 0;
+    SchedSite **sorted = calloc(count + 1, sizeof(*sorted));
+    uint32_t ordinal = 0;
+
+    if (!sorted) {
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        sorted[i] = &__start_sched_sites[i];
+    }
+    qsort(sorted, count, sizeof(*sorted), compare_sites);
+    for (size_t i = 0; i < count; i++) {
+        SchedSite *site = sorted[i];
+        uint32_t hash = 2166136261u;
+
+        if (i && compare_names(sorted[i - 1], site) == 0) {
+            /* the same line again: one source line, compiled into several objects */
+            ordinal += sorted[i - 1]->line != site->line;
+        } else {
+            ordinal = 0;
+        }
+        hash = hash_text(hash, base_name(site->file));
+        hash = hash_text(hash, site->function);
+        hash = hash_text(hash, site->expression);
+        hash = (hash ^ (site->operation + 16 * ordinal)) * 16777619u;
+        site->id = never_zero((uint32_t)sched_mix64(hash));
+        by_name[site->id & 0xffff] = site;
+    }
+    free(sorted);
+}
+
+const SchedSite *sched_site_by_name(uint16_t site)
+{
+    return by_name[site];
+}
+
+void sched_set_namer(uint32_t (*namer)(void *const *pcs, unsigned n))
+{
+    call_namer = namer;
+}
+
+/* ---- calls */
+
+typedef struct CallSite {
+    void *pcs[CALLERS];
+    uint16_t name;
+    uint16_t call;
+} CallSite;
+
+static CallSite call_sites[CALL_SLOTS];
+static uint32_t call_sites_used;
+
+static void *name_call(void *opaque)
+{
+    CallSite *site = opaque;
+    uint32_t hash = call_namer ? call_namer(site->pcs, CALLERS) : 0;
+
+    site->name = (uint16_t)never_zero((uint32_t)sched_mix64(hash * 64ull + site->call));
+    return NULL;
+}
+
+uint16_t sched_call_site(SchedCall call, void *pc, void *frame)
+{
+    CallSite site = { .pcs = { pc, NULL }, .call = (uint16_t)call };
+    const SchedThread *self = sched_self_;
+    char **caller = frame ? *(char ***)frame : NULL;
+    uint32_t slot;
+
+    if ((char *)caller > (char *)frame && (char *)caller < self->stack_high - 16 && ((uintptr_t)caller & 7) == 0) {
+        site.pcs[1] = caller[1];
+    }
+    slot = (uint32_t)(sched_mix64((uintptr_t)pc * 31 + (uintptr_t)site.pcs[1]) + call) % CALL_SLOTS;
+    for (; call_sites[slot].name; slot = (slot + 1) % CALL_SLOTS) {
+        const CallSite *known = &call_sites[slot];
+
+        if (known->pcs[0] == pc && known->pcs[1] == site.pcs[1] && known->call == call) {
+            return known->name;
+        }
+    }
+    sched_on_kernel_thread(name_call, &site);
+    if (call_sites_used < CALL_SLOTS / 2) {
+        call_sites_used++;
+        call_sites[slot] = site;
+    }
+    return site.name;
+}

@@ -1,0 +1,225 @@
+/* Threads of an execution: birth, end, and what other layers ask about them. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "sched/engine.h"
+
+#define engine sched_engine_
+
+static void (*on_end)(SchedThread *);
+
+void sched_on_thread_end(void (*function)(SchedThread *))
+{
+    on_end = function;
+}
+
+static void *get_fiber(void *id)
+{
+    return sched_fiber_get((unsigned)(uintptr_t)id);
+}
+
+static void thread_reset(SchedThread *thread, void *(*function)(void *), void *argument)
+{
+    const SchedOverride *override = engine.plan.overrides, *end = override + engine.plan.override_count;
+
+    while (override < end && override->thread < thread->id) {
+        override++;
+    }
+    thread->override = override;
+    while (override < end && override->thread == thread->id) {
+        override++;
+    }
+    thread->override_end = override;
+    thread->held = thread->preferred = thread->woke = thread->preempted = false;
+    thread->passthrough = 0;
+    thread->strand = 0;
+    thread->stack_low = thread->own_low;
+    thread->stack_high = thread->own_high;
+    thread->event = (SchedEvent){ 0 };
+    thread->decisions = 0;
+    thread->set_index = 0;
+    thread->key = 0;
+    thread->pending_next = thread->pending_previous = NULL;
+    thread->block = NULL;
+    thread->timer = (SchedTimer){ .deadline_ns = SCHED_FOREVER };
+    thread->function = function;
+    thread->argument = argument;
+    thread->value = NULL;
+    thread->reaped = thread->abandoned = false;
+    thread->used = true;
+    thread->joiners = (SchedQueue){ 0 };
+    thread->slot = NULL;
+    thread->name[0] = '\0';
+    thread->interrupt = NULL;
+    thread->fault_frame = thread->fault_pc = NULL;
+    thread->steps = thread->points = 0;
+}
+
+SchedThread *sched_thread_create(void *(*function)(void *), void *argument)
+{
+    unsigned id = engine.thread_count;
+    SchedThread *thread = sched_thread_slot_id(id);
+
+    if (UNLIKELY(!thread || thread->retired)) {
+        thread = sched_on_kernel_thread(get_fiber, (void *)(uintptr_t)id);
+    }
+    if (!thread) {
+        sched_fail("unmodelled", "thread %u cannot be created: %s", id, id < SCHED_THREADS_MAX ? strerror(errno) : "too many");
+    }
+    engine.thread_count++;
+    engine.live_count++;
+    thread_reset(thread, function, argument);
+    engine_release(thread);
+    sched_enable(thread);
+    return thread;
+}
+
+static void finish(SchedThread *self, void *value)
+{
+    self->value = value;
+    if (on_end) {
+        on_end(self);
+    }
+    sched_point(SCHED_CALL_EXIT, 0, __builtin_return_address(0), __builtin_frame_address(0));
+    engine_release(self);
+    engine_release(&engine.root);
+    self->state = THREAD_ENDED;
+    engine.live_count--;
+    sched_queue_wake_all(&self->joiners);
+    sched_leave(self);
+}
+
+void sched_fiber_main(SchedThread *self)
+{
+    for (;;) {
+        sched_tls_reset();
+        engine_acquire(self->id ? (void *)self : (void *)&engine.root);
+        finish(self, self->function(self->argument));
+    }
+}
+
+void sched_thread_exit(void *value)
+{
+    SchedThread *self = sched_self_;
+
+    self->abandoned = true; /* its frames stay on the stack until the fiber starts anew */
+    finish(self, value);
+    __builtin_unreachable();
+}
+
+SchedThread *sched_thread_self(void)
+{
+    return sched_self_;
+}
+
+SchedThread *sched_thread_by_id(uint32_t id)
+{
+    return id < engine.thread_count ? sched_thread_slot_id(id) : NULL;
+}
+
+SchedThread *sched_thread_by_handle(uintptr_t handle)
+{
+    SchedThread *thread = sched_fiber_by_pthread(handle);
+
+    return thread && thread->used ? thread : NULL;
+}
+
+uintptr_t sched_thread_handle(const SchedThread *thread)
+{
+    return (uintptr_t)thread->pthread;
+}
+
+uint32_t sched_thread_count(void)
+{
+    return engine.thread_count;
+}
+
+uint32_t sched_thread_id(const SchedThread *thread)
+{
+    return thread->id;
+}
+
+bool sched_thread_ended(const SchedThread *thread)
+{
+    return thread->state == THREAD_ENDED;
+}
+
+void *sched_thread_value(const SchedThread *thread)
+{
+    engine_acquire((void *)thread);
+    return thread->value;
+}
+
+void sched_thread_reap(SchedThread *thread)
+{
+    thread->reaped = true;
+}
+
+SchedQueue *sched_thread_joiners(SchedThread *thread)
+{
+    return &thread->joiners;
+}
+
+void sched_thread_set_name(SchedThread *thread, const char *name)
+{
+    snprintf(thread->name, sizeof(thread->name), "%s", name);
+}
+
+const char *sched_thread_name(const SchedThread *thread)
+{
+    static char names[8][SCHED_NAME_BYTES];
+    static unsigned next;
+    char *text;
+
+    if (thread->name[0]) {
+        return thread->name;
+    }
+    if (thread->id == 0) {
+        return "main";
+    }
+    text = names[next++ % 8];
+    snprintf(text, SCHED_NAME_BYTES, "thread%u", (unsigned)thread->id);
+    return text;
+}
+
+void **sched_thread_slot(SchedThread *thread)
+{
+    return &thread->slot;
+}
+
+const SchedBlock *sched_thread_block(const SchedThread *thread)
+{
+    return thread->state == THREAD_BLOCKED ? thread->block : NULL;
+}
+
+void sched_thread_stack(const SchedThread *thread, void **low, void **high)
+{
+    *low = thread->stack_low;
+    *high = thread->stack_high;
+}
+
+void sched_thread_frame(const SchedThread *thread, void **frame, void **pc)
+{
+    const SchedFrame *saved = thread->context.sp;
+
+    if (thread->fault_pc) {
+        *frame = thread->fault_frame;
+        *pc = thread->fault_pc;
+        return;
+    }
+    *frame = saved->frame_pointer;
+    *pc = saved->return_address;
+}
+
+void sched_stack_switched(void *low, void *high, uint32_t strand)
+{
+    SchedThread *self = sched_self_;
+
+    if (!self) {
+        return;
+    }
+    self->stack_low = low ? low : self->own_low;
+    self->stack_high = low ? high : self->own_high;
+    self->strand = strand;
+}
