@@ -1,4 +1,7 @@
-/* How the files of the engine share its work: engine.c decides, thread.c gives life, probe.c makes experiments. */
+/*
+ * How the files of the engine share its work: engine.c runs executions, decide.c decides, point.c stops threads at points and blocks them,
+ * thread.c gives life, frames.c reads stacks, probe.c makes experiments.
+ */
 #ifndef WAKEFUZZ_SCHED_ENGINE_H
 #define WAKEFUZZ_SCHED_ENGINE_H
 
@@ -8,7 +11,23 @@
 
 #define ENGINE_THREAD UINT16_MAX /* in a step: made by the environment */
 
+#define SCHED_RUN_MAX 1000u        /* steps in a row while others wait; then the longest waiting one goes first: a spin loop ends */
+#define SCHED_DEVIATIONS_MAX 8192u /* that are written down */
+
 extern const SchedPolicy *sched_policy_;
+
+/* ---- decide.c */
+
+void sched_ready_append(SchedThread *thread);
+void sched_ready_remove(SchedThread *thread);
+/* A constraint does not hold the thread back any more. */
+void sched_unheld(SchedThread *thread);
+/* Who goes on after this point of self; not in the ready queue any more. NULL: nobody can run, or the execution has ended. */
+SchedThread *sched_decide(SchedThread *self, bool can_go_on, bool yields);
+void sched_hand_over(SchedThread *self, SchedThread *next);
+/* Nobody can run: the clock goes on, or the execution ends (false). On the kernel thread. */
+bool sched_idle(void);
+const SchedOverride *sched_deviations(void);
 
 /* The thread can run from now on: joins the ready queue and the candidates. */
 void sched_enable(SchedThread *thread);
@@ -24,7 +43,11 @@ SchedStep *sched_record(uint16_t thread, SchedThread *self, SchedOperation opera
                         uint32_t object_id);
 /* Hash of the return addresses above a frame, for telling waits apart. */
 uint64_t sched_hash_frames(const SchedThread *self, void *frame);
+/* The execution ends if a return address stands on the stack as often as the limit says. */
+void sched_check_recursion(SchedThread *self, void *frame);
 SchedThread *sched_examine(void);
+/* The outcome is known; on a fiber sched_end() must follow. */
+void sched_set_outcome(SchedOutcome outcome, SchedThread *culprit);
 
 extern void __tsan_acquire(void *) __attribute__((weak));
 extern void __tsan_release(void *) __attribute__((weak));

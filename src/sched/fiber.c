@@ -28,7 +28,8 @@
 
 #include "sched/internal.h"
 
-#define STACK_BYTES (8u << 20)
+#define STACK_BYTES        (8u << 20)
+#define START_FRAMES_BYTES 256u /* frames of libc and of the sanitizer below the first one of ours, at least */
 
 __thread SchedThread *sched_self_;
 
@@ -90,6 +91,7 @@ static int start_pthread(SchedThread *fiber)
         syscall(SYS_futex, &fiber->parked, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
     }
     fiber->initial = fiber->context;
+    fiber->own_high = (char *)fiber->context.sp + START_FRAMES_BYTES; /* above lie the thread-local variables */
     memcpy(&fiber->initial_frame, fiber->context.sp, sizeof(fiber->initial_frame));
     return 0;
 }
@@ -140,7 +142,6 @@ static SchedThread *fiber_new(unsigned id)
         munmap(fiber, sizeof(*fiber));
         return NULL;
     }
-    fiber->own_high = fiber->own_low + STACK_BYTES;
     error = start_pthread(fiber);
     if (error) {
         munmap(fiber, sizeof(*fiber));

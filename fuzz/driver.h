@@ -1,0 +1,38 @@
+/*
+ * The driver of the simulated targets: turns bytes into an execution and an execution into a verdict. Kernel thread only.
+ */
+#ifndef WAKEFUZZ_FUZZ_DRIVER_H
+#define WAKEFUZZ_FUZZ_DRIVER_H
+
+#include <stdio.h>
+
+#include "check/check.h"
+#include "fuzz/fuzz.h"
+#include "sched/sched.h"
+
+/* Prepare scheduler, simulated OS, oracles and report, and run the empty input until what is built lazily stands. Exits with
+ * status 2 and a message where the machine cannot. Once. */
+void driver_init(void);
+
+/* Run the target on an input and judge. Valid until the next call. */
+const CheckResult *driver_execute(const uint8_t *data, size_t size);
+
+/* The scheduler's result of the last driver_execute(). */
+const SchedResult *driver_result(void);
+
+/* Print the report on the last execution. name: of the input's file, for the replay command; NULL: none. */
+void driver_report(FILE *stream, const CheckResult *verdict, const char *program, const char *name);
+
+/* Windows and how many executions entered them. */
+typedef struct DriverWindow {
+    const char *name;
+    uint64_t executions;
+    bool entered; /* in this execution */
+} DriverWindow;
+const DriverWindow *driver_windows(size_t *count);
+
+/* How many executions there were, and since when (CLOCK_MONOTONIC, seconds). */
+uint64_t driver_executions(void);
+double driver_seconds(void);
+
+#endif

@@ -1,0 +1,111 @@
+/*
+ * A target as libFuzzer sees it. The scheduler's executions run on libFuzzer's thread; a finding ends the process by abort(), so that
+ * libFuzzer, ClusterFuzz and every other engine of this kind keep the input.
+ */
+#include <glib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fuzz/driver.h"
+#include "report/report.h"
+#include "sched/mutate.h"
+
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
+size_t LLVMFuzzerCustomCrossOver(const uint8_t *data1, size_t size1, const uint8_t *data2, size_t size2, uint8_t *out,
+                                 size_t max_size, unsigned seed);
+
+static const char *program, *artifact_prefix = "", *exact_artifact, *replayed_file;
+
+static const char *flag_value(const char *argument, const char *flag)
+{
+    size_t length = strlen(flag);
+
+    return strncmp(argument, flag, length) == 0 ? argument + length : NULL;
+}
+
+static void read_arguments(int argc, char **argv)
+{
+    program = argv[0];
+    for (int i = 1; i < argc; i++) {
+        const char *value;
+
+        if ((value = flag_value(argv[i], "-artifact_prefix="))) {
+            artifact_prefix = value;
+        } else if ((value = flag_value(argv[i], "-exact_artifact_path="))) {
+            exact_artifact = value;
+        } else if (argv[i][0] != '-' && g_file_test(argv[i], G_FILE_TEST_IS_REGULAR)) {
+            replayed_file = argv[i];
+        }
+    }
+}
+
+/*
+ * Defaults that suit inputs whose end is a plan of fixed structure: libFuzzer's length control would cut it off for the first
+ * thousands of executions. A flag on the command line comes later and wins.
+ */
+static void add_default_flags(int *argc, char ***argv)
+{
+    static char *defaults[] = { "-len_control=0", "-max_len=1024" };
+    size_t count = sizeof(defaults) / sizeof(defaults[0]);
+    char **all = calloc((size_t)*argc + count + 1, sizeof(*all));
+
+    if (!all) {
+        return;
+    }
+    all[0] = (*argv)[0];
+    memcpy(&all[1], defaults, sizeof(defaults));
+    memcpy(&all[1 + count], &(*argv)[1], (size_t)(*argc - 1) * sizeof(*all));
+    *argc += (int)count;
+    *argv = all;
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    read_arguments(*argc, *argv);
+    add_default_flags(argc, argv);
+    driver_init();
+    sched_set_learning(true);
+    return 0;
+}
+
+static void finding(const CheckResult *verdict, const uint8_t *data, size_t size)
+{
+    char *hash = g_compute_checksum_for_data(G_CHECKSUM_SHA1, data, size);
+    char *name = replayed_file    ? g_strdup(replayed_file)
+                 : exact_artifact ? g_strdup(exact_artifact)
+                                  : g_strdup_printf("%scrash-%s", artifact_prefix, hash);
+
+    driver_report(stderr, verdict, program, name);
+    fflush(NULL);
+    abort_on_finding(stderr);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static bool handlers_installed;
+    const CheckResult *verdict;
+
+    if (!handlers_installed) {
+        sched_install_fault_handler(); /* now libFuzzer has its own, which come after ours */
+        handlers_installed = true;
+    }
+    verdict = driver_execute(data, size);
+    if (verdict->verdict != CHECK_NONE) {
+        finding(verdict, data, size);
+    }
+    return 0;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
+{
+    return sched_mutate(data, size, max_size, seed, LLVMFuzzerMutate);
+}
+
+size_t LLVMFuzzerCustomCrossOver(const uint8_t *data1, size_t size1, const uint8_t *data2, size_t size2, uint8_t *out,
+                                 size_t max_size, unsigned seed)
+{
+    return sched_crossover(data1, size1, data2, size2, out, max_size, seed);
+}

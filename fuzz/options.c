@@ -1,0 +1,30 @@
+/*
+ * Run-time options of the sanitizers, built in so that a target behaves the same whoever starts it. sanitizers/README.md gives the
+ * reason for each.
+ */
+const char *__asan_default_options(void);
+const char *__tsan_default_options(void);
+const char *__ubsan_default_options(void);
+const char *__lsan_default_options(void);
+
+const char *__asan_default_options(void)
+{
+    /* A fake stack would give automatic variables heap addresses, and so an identity that the other flavours do not give them. */
+    return "detect_stack_use_after_return=0:allow_user_segv_handler=1:handle_abort=0:abort_on_error=0";
+}
+
+const char *__tsan_default_options(void)
+{
+    /* The default goes on after a report, and libFuzzer then saves an empty artifact. */
+    return "halt_on_error=1:exitcode=77:second_deadlock_stack=1:report_signal_unsafe=0";
+}
+
+const char *__ubsan_default_options(void)
+{
+    return "print_stacktrace=1:halt_on_error=1";
+}
+
+const char *__lsan_default_options(void)
+{
+    return "print_suppressions=0";
+}

@@ -1,0 +1,292 @@
+/*
+ * Points: where a thread may lose the processor, and what is recorded of each step.
+ *
+ * 1. A step is recorded after the decision that let it happen and before it happens.
+ * 2. Where the plan has no points at atomic accesses these are recorded all the same: reports and root causes need them.
+ */
+#include "sched/engine.h"
+
+#define RUN_MAX          SCHED_RUN_MAX
+#define WALK_STACK_BYTES 4096u /* below this use of a stack no return address can stand on it 256 times */
+
+#define engine sched_engine_
+#define policy sched_policy_
+
+/* ---- steps */
+
+static void step_bound(SchedThread *self)
+{
+    if (engine.probe) {
+        engine.probe = NULL; /* sched_probe() sees that it did not block */
+        sched_switch(self, &engine.root);
+    } else if (self) {
+        sched_end(SCHED_STEP_BOUND, self);
+    } else {
+        sched_set_outcome(SCHED_STEP_BOUND, NULL);
+    }
+}
+
+SchedStep *sched_record(uint16_t id, SchedThread *self, SchedOperation operation, SchedCall call, uintptr_t object,
+                        uint32_t object_id)
+{
+    Trace *trace = &sched_trace_;
+    SchedStep *step = &trace->steps[trace->count];
+    uint64_t word = id | (uint64_t)operation << 16 | (uint64_t)call << 24 | (uint64_t)object_id << 32;
+
+    if (UNLIKELY(trace->count >= engine.limits.steps)) {
+        step_bound(self);
+    }
+    trace->count++;
+    trace->hash = (trace->hash ^ word) * 0x9e3779b97f4a7c15u;
+    trace->hash ^= trace->hash >> 29;
+    step->object = object;
+    step->object_id = object_id;
+    step->old_value = step->new_value = 0;
+    step->thread = id;
+    step->strand = self ? self->strand : 0;
+    step->operation = (uint8_t)operation;
+    step->call = (uint8_t)call;
+    step->time_ns = sched_clock_now;
+    step->flags = engine.probe ? SCHED_STEP_PROBE : 0;
+    if (self) {
+        if (UNLIKELY(self->woke || self->preempted)) {
+            step->flags |= (self->woke ? SCHED_STEP_WOKE : 0) | (self->preempted ? SCHED_STEP_PREEMPTED : 0);
+            self->woke = self->preempted = false;
+        }
+        self->steps++;
+        engine.run_length++;
+    }
+    return step;
+}
+
+/* What an access means for the objects' history, the constraints and the learning. */
+static inline void account(SchedThread *self, const SchedEvent *event)
+{
+    SchedObject *object = event->object;
+
+    if (!object) {
+        return;
+    }
+    if (engine.learning) {
+        sched_learn_access(object, event->site, event->reads, event->writes);
+    }
+    if (event->writes) {
+        object->last_write = event->site;
+        object->last_writer = self->id;
+        if (UNLIKELY(object->held)) {
+            sched_constraints_written(object, sched_unheld);
+        }
+    }
+}
+
+void sched_step_value(uint64_t value)
+{
+    if (sched_here() && sched_trace_.count) {
+        sched_trace_.steps[sched_trace_.count - 1].new_value = value;
+    }
+}
+
+static inline void check_stack(SchedThread *self, void *frame)
+{
+    if (UNLIKELY((size_t)(self->stack_high - (char *)frame) > WALK_STACK_BYTES)) {
+        sched_check_recursion(self, frame);
+    }
+}
+
+/* ---- points */
+
+/* A point of self, whose event is set: perhaps somebody else goes first. */
+static inline void point(SchedThread *self, bool yields)
+{
+    SchedThread *next;
+
+    self->points++;
+    if (engine.constrained) {
+        sched_constraints_release(self);
+        sched_constraints_classify(self);
+        if (self->held && policy->disable) {
+            policy->disable(self);
+        }
+    }
+    if (policy->event && !self->held) {
+        policy->event(self);
+    }
+    if (engine.ready_count || sched_clock_armed()) {
+        next = sched_decide(self, true, yields);
+        if (UNLIKELY(!next)) {
+            sched_end(engine.result.outcome, engine.result.culprit);
+        }
+        if (next != self) {
+            self->preempted = !yields;
+            engine.result.preemptions += !yields;
+            sched_ready_append(self);
+            sched_hand_over(self, next);
+        }
+    }
+    if (UNLIKELY(self->held)) {
+        sched_constraints_release(self);
+        sched_unheld(self);
+    } else if (engine.constrained) {
+        sched_constraints_release(self);
+    }
+    if (policy->execute) {
+        policy->execute(self);
+    }
+}
+
+#define READS  1u
+#define WRITES 2u
+
+static const uint8_t call_effects[SCHED_CALL_COUNT] = {
+    [SCHED_CALL_JOIN] = READS,
+    [SCHED_CALL_ONCE] = READS | WRITES,
+    [SCHED_CALL_MUTEX_LOCK] = READS | WRITES,
+    [SCHED_CALL_MUTEX_TRYLOCK] = READS | WRITES,
+    [SCHED_CALL_MUTEX_TIMEDLOCK] = READS | WRITES,
+    [SCHED_CALL_MUTEX_UNLOCK] = WRITES,
+    [SCHED_CALL_RWLOCK_RDLOCK] = READS | WRITES,
+    [SCHED_CALL_RWLOCK_WRLOCK] = READS | WRITES,
+    [SCHED_CALL_RWLOCK_UNLOCK] = WRITES,
+    [SCHED_CALL_SPIN_LOCK] = READS | WRITES,
+    [SCHED_CALL_SPIN_UNLOCK] = WRITES,
+    [SCHED_CALL_BARRIER_WAIT] = READS | WRITES,
+    [SCHED_CALL_COND_WAIT] = READS,
+    [SCHED_CALL_COND_TIMEDWAIT] = READS,
+    [SCHED_CALL_COND_SIGNAL] = WRITES,
+    [SCHED_CALL_COND_BROADCAST] = WRITES,
+    [SCHED_CALL_SEM_WAIT] = READS | WRITES,
+    [SCHED_CALL_SEM_POST] = WRITES,
+    [SCHED_CALL_FUTEX_WAIT] = READS,
+    [SCHED_CALL_FUTEX_WAKE] = WRITES,
+    [SCHED_CALL_READ] = READS | WRITES,
+    [SCHED_CALL_WRITE] = WRITES,
+    [SCHED_CALL_CLOSE] = WRITES,
+    [SCHED_CALL_POLL] = READS,
+    [SCHED_CALL_SELECT] = READS,
+    [SCHED_CALL_EPOLL_WAIT] = READS,
+    [SCHED_CALL_IO_SUBMIT] = WRITES,
+    [SCHED_CALL_IO_GETEVENTS] = READS | WRITES,
+    [SCHED_CALL_IO_COMPLETE] = WRITES,
+};
+
+static void call_point(SchedCall call, uintptr_t object, void *site, void *frame, bool yields)
+{
+    SchedThread *self = sched_self_;
+    SchedStep *step;
+
+    check_stack(self, frame);
+    self->event = (SchedEvent){
+        .key = object,
+        .object = sched_object_find(object),
+        .reads = call_effects[call] & READS,
+        .writes = call_effects[call] & WRITES,
+    };
+    if (engine.calls_named) {
+        self->event.site = sched_call_site(call, site, frame);
+    }
+    if (LIKELY(!engine.probe)) {
+        point(self, yields);
+    }
+    step = sched_record(self->id, self, SCHED_CALL, call, object, self->event.object ? self->event.object->id : 0);
+    step->pc = site;
+    account(self, &self->event);
+}
+
+void sched_point(SchedCall call, uintptr_t object, void *site, void *frame)
+{
+    call_point(call, object, site, frame, false);
+}
+
+void sched_yield_point(void *site, void *frame)
+{
+    call_point(SCHED_CALL_YIELD, 0, site, frame, true);
+}
+
+static inline uint64_t value_of(const volatile void *object, unsigned bytes)
+{
+    if (LIKELY(bytes == 4)) {
+        return *(const volatile uint32_t *)object;
+    }
+    if (bytes == 8) {
+        return *(const volatile uint64_t *)object;
+    }
+    return bytes == 1 ? *(const volatile uint8_t *)object : bytes == 2 ? *(const volatile uint16_t *)object : 0;
+}
+
+void sched_atomic(SchedSite *site, const volatile void *object, uint64_t new_value)
+{
+    SchedThread *self = sched_self_;
+    SchedObject *identity;
+    SchedEvent event;
+    SchedStep *step;
+
+    if (!sched_here()) {
+        return;
+    }
+    identity = sched_object_find((uintptr_t)object);
+    event = (SchedEvent){
+        .key = (uintptr_t)object,
+        .object = identity,
+        .site = (uint16_t)site->id,
+        .reads = site->operation == SCHED_LOAD || site->operation == SCHED_RMW,
+        .writes = site->operation == SCHED_STORE || site->operation == SCHED_RMW,
+    };
+    check_stack(self, __builtin_frame_address(0));
+    if (LIKELY(!engine.probe)) {
+        if ((engine.plan.atomics && site->operation != SCHED_FENCE) || UNLIKELY(engine.run_length >= RUN_MAX)) {
+            self->event = event;
+            point(self, false);
+        }
+    }
+    step = sched_record(self->id, self, (SchedOperation)site->operation, SCHED_CALL_NONE, (uintptr_t)object, identity ? identity->id : 0);
+    step->site = site;
+    step->old_value = value_of(object, site->size_bytes);
+    step->new_value = site->operation == SCHED_STORE ? new_value : step->old_value;
+    account(self, &event);
+}
+
+void sched_atomic_done(void)
+{
+    SchedStep *step;
+
+    if (!sched_here() || !sched_trace_.count) {
+        return;
+    }
+    step = &sched_trace_.steps[sched_trace_.count - 1];
+    if (step->operation == SCHED_RMW) {
+        step->new_value = value_of((const volatile void *)step->object, step->site->size_bytes);
+    }
+}
+
+/* ---- blocking */
+
+static void block_expired(SchedTimer *timer)
+{
+    SchedThread *thread = (SchedThread *)((char *)timer - offsetof(SchedThread, timer));
+
+    if (thread->state == THREAD_BLOCKED) {
+        thread->wake = SCHED_TIMEOUT;
+        sched_enable(thread);
+    }
+}
+
+SchedWake sched_block(const SchedBlock *block)
+{
+    SchedThread *self = sched_self_;
+
+    self->block = block;
+    self->state = THREAD_BLOCKED;
+    self->wait_frames = sched_hash_frames(self, __builtin_frame_address(0));
+    self->timer.expired = block_expired;
+    if (block->deadline_ns != SCHED_FOREVER) {
+        sched_timer_arm(&self->timer, block->deadline_ns);
+    }
+    if (sched_trace_.count && sched_trace_.steps[sched_trace_.count - 1].thread == self->id) {
+        sched_trace_.steps[sched_trace_.count - 1].flags |= SCHED_STEP_BLOCKED;
+    }
+    sched_leave(self);
+    self->block = NULL;
+    sched_timer_disarm(&self->timer);
+    self->woke = true;
+    return self->wake;
+}
