@@ -1,0 +1,221 @@
+/*
+ * AioContext: an event loop over file descriptors, bottom halves (BHs), timers and scheduled coroutines.
+ *
+ * A context has a home thread, which runs it by aio_poll() or, as a GSource, by a GLib main loop; both may serve the
+ * same context in turn, also nested. Other threads give it work by scheduling BHs and coroutines, arming timers,
+ * changing handlers; each of these calls aio_notify(). Names and semantics: QEMU's include/block/aio.h, util/async.c,
+ * util/aio-posix.c.
+ *
+ * Who notifies whom (details at aio_notify() in aio_context.c):
+ *
+ *        | a thread with work                      | the loop
+ *      1 |                                         | notify_me += 2, barrier
+ *      2 |                                         | looks at BHs, timers, handlers; sleeps in ppoll
+ *      3 | publishes work; notified = true; barrier |
+ *      4 | notify_me != 0: sets the eventfd        |
+ *      5 |                                         | wakes; notify_me -= 2
+ *      6 |                                         | notified = false; barrier; clears the eventfd
+ *      7 |                                         | looks at BHs, handlers, timers
+ *
+ * If 3 comes before 1, the loop sees the work at 2. If it comes after, the thread sees notify_me at 4.
+ */
+#ifndef WAKEFUZZ_CORE_AIO_CONTEXT_H
+#define WAKEFUZZ_CORE_AIO_CONTEXT_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/coroutine.h"
+#include "core/event_notifier.h"
+#include "core/lockcnt.h"
+#include "core/queue.h"
+#include "core/timer.h"
+
+typedef struct AioHandler AioHandler;
+typedef struct QEMUBH QEMUBH;
+typedef void QEMUBHFunc(void *opaque);
+typedef void IOHandler(void *opaque);
+typedef bool AioPollFn(void *opaque);
+
+typedef SLIST_HEAD(BHList, QEMUBH) BHList;
+typedef LIST_HEAD(AioHandlerList, AioHandler) AioHandlerList;
+
+/* The BHs that one aio_bh_poll() took over; it lives on that call's stack. */
+typedef struct BHListSlice {
+    BHList bh_list;
+    STAILQ_ENTRY(BHListSlice) next;
+} BHListSlice;
+
+struct BdrvGraphRWlock;
+
+struct AioContext {
+    GSource source; /* first, so that the GSource is the AioContext */
+
+    struct BdrvGraphRWlock *bdrv_graph; /* this context's part of the graph lock; see graph_lock.h */
+
+    /* Handlers: walked with list_lock's count raised, changed with it locked, freed when locked at count 0. */
+    QemuLockCnt list_lock;
+    AioHandlerList aio_handlers;
+    AioHandlerList deleted_aio_handlers;
+
+    /*
+     * Who may sleep on this context: bit 0, a GLib loop between prepare and check; each blocking aio_poll() adds 2.
+     * Written only by threads that run the loop, one at a time; read by aio_notify() in any thread.
+     */
+    uint32_t notify_me;
+    bool notified; /* aio_notify() has been called since the last accept: any thread sets, the sleeper clears */
+    EventNotifier notifier;
+
+    BHList bh_list;                                      /* any thread pushes; the loop takes all */
+    STAILQ_HEAD(BHSliceList, BHListSlice) bh_slice_list; /* of the loop alone: aio_bh_poll() calls, outermost first */
+
+    SLIST_HEAD(ScheduledCoroutines, Coroutine) scheduled_coroutines; /* any thread pushes; co_schedule_bh takes all */
+    QEMUBH *co_schedule_bh;
+
+    QEMUTimerList timer_list;
+
+    /* Polling in user space instead of sleeping; of the loop alone, but for poll_disable_cnt and poll_max_rounds. */
+    AioHandlerList poll_aio_handlers;
+    bool poll_started;
+    int poll_disable_cnt;     /* handlers without io_poll: any thread writes under list_lock, the loop reads */
+    unsigned poll_max_rounds; /* 0: never poll; any thread */
+    unsigned poll_rounds;     /* the present length, adapted to success and failure */
+
+    /* What ppoll() is given; of the loop alone, and used only between building it and reading the result. */
+    GPollFD *poll_fds;
+    AioHandler **poll_nodes;
+    unsigned poll_capacity;
+};
+
+/* ---- life ---- */
+
+/*
+ * Any thread; the caller gets the first reference. Returns NULL with errno set when the kernel has no descriptor left.
+ */
+AioContext *aio_context_new(void);
+/*
+ * Any thread. The last reference frees the context: by then each of its BHs must be deleted and no coroutine
+ * scheduled.
+ */
+void aio_context_ref(AioContext *ctx);
+void aio_context_unref(AioContext *ctx);
+/* The context as a source for a GLib main loop; the caller gets a reference. */
+GSource *aio_get_g_source(AioContext *ctx);
+/* How many contexts exist. Any thread. For the leak check. */
+unsigned aio_context_live_count(void);
+
+/*
+ * The context whose code this thread runs: the one it was given by qemu_set_current_aio_context(), else the main
+ * context if it holds the big lock, else NULL.
+ */
+AioContext *qemu_get_current_aio_context(void);
+/* Once per thread, or NULL to take it back. */
+void qemu_set_current_aio_context(AioContext *ctx);
+bool in_aio_context_home_thread(AioContext *ctx);
+
+/* ---- running ---- */
+
+/*
+ * One round of the loop: waits for something to do if blocking, then runs BHs, handlers, timers. Returns whether a
+ * callback made progress; a blocking call may return false, and must then be repeated if there is still something to
+ * wait for. May be called inside callbacks of the same context. Only in the home thread; the main thread may also run
+ * the iohandler context.
+ */
+bool aio_poll(AioContext *ctx, bool blocking);
+/* What a GLib loop runs after its poll: BHs, handlers, timers. */
+void aio_dispatch(AioContext *ctx);
+/* Whether a handler has an event that was polled and not dispatched. Home thread. */
+bool aio_pending(AioContext *ctx);
+/* How long the loop may sleep, in ns: 0 when there is work now, -1 for ever. Home thread. */
+int64_t aio_compute_timeout(AioContext *ctx);
+
+/*
+ * Makes the loop look at BHs, timers and handlers again before it sleeps, and only at those: a loop that waits for a
+ * flag of its own is not woken by it for certain; use a BH for that (2362a28ea1). Any thread; never blocks.
+ */
+void aio_notify(AioContext *ctx);
+/* The sleeper's answer; see the table above. Only the loop that slept. */
+void aio_notify_accept(AioContext *ctx);
+
+/*
+ * At most max_rounds rounds over the io_poll handlers before the loop sleeps; 0 turns polling off, which is the
+ * default. A count and not a time, so that an execution does not depend on the machine's speed. Any thread.
+ */
+void aio_context_set_poll_params(AioContext *ctx, unsigned max_rounds);
+
+/* ---- file descriptors ---- */
+
+/*
+ * Call io_read(opaque) and io_write(opaque) when fd is ready for it; replaces what was set before; all NULL removes.
+ * io_poll says without a system call whether there is something to do, and io_poll_ready does it. After a removal by
+ * the home thread none of them is called any more; when another thread removes, a call may be under way. Any thread.
+ */
+void aio_set_fd_handler(AioContext *ctx, int fd, IOHandler *io_read, IOHandler *io_write, AioPollFn *io_poll,
+                        IOHandler *io_poll_ready, void *opaque);
+/* Called in the home thread when a phase of polling begins and ends. The handler must have been set. Home thread. */
+void aio_set_fd_poll(AioContext *ctx, int fd, IOHandler *io_poll_begin, IOHandler *io_poll_end);
+
+/* The same for notifiers; io_poll gets the EventNotifier. */
+void aio_set_event_notifier(AioContext *ctx, EventNotifier *notifier, EventNotifierHandler *io_read, AioPollFn *io_poll,
+                            EventNotifierHandler *io_poll_ready);
+void aio_set_event_notifier_poll(AioContext *ctx, EventNotifier *notifier, EventNotifierHandler *io_poll_begin,
+                                 EventNotifierHandler *io_poll_end);
+
+/* ---- bottom halves ---- */
+
+/* A callback that can be scheduled any number of times. Any thread. Its name in messages is the text of cb. */
+#define aio_bh_new(ctx, cb, opaque) aio_bh_new_full(ctx, cb, opaque, #cb)
+QEMUBH *aio_bh_new_full(AioContext *ctx, QEMUBHFunc *cb, void *opaque, const char *name);
+/* One call of cb in ctx's home thread; nothing to delete. Any thread. */
+#define aio_bh_schedule_oneshot(ctx, cb, opaque) aio_bh_schedule_oneshot_full(ctx, cb, opaque, #cb)
+void aio_bh_schedule_oneshot_full(AioContext *ctx, QEMUBHFunc *cb, void *opaque, const char *name);
+
+/* The callback will run once after this call, however often it is repeated until then. Any thread; never blocks. */
+void qemu_bh_schedule(QEMUBH *bh);
+/* The same, but the loop may sleep up to 10 ms before, and it is no progress. */
+void qemu_bh_schedule_idle(QEMUBH *bh);
+/*
+ * It will not run, unless it has begun to; it may be scheduled again. Any thread; does not wait for a running
+ * callback.
+ */
+void qemu_bh_cancel(QEMUBH *bh);
+/* The same for good; freed by the loop later. Any thread. */
+void qemu_bh_delete(QEMUBH *bh);
+/* Calls the callback now, in this thread. */
+void aio_bh_call(QEMUBH *bh);
+/*
+ * Runs what has been scheduled when it begins, and what enclosing calls have left. Home thread. Returns whether a BH
+ * made progress.
+ */
+int aio_bh_poll(AioContext *ctx);
+/* Whether a BH, idle ones included, waits to be run. Home thread. */
+bool aio_bh_pending(AioContext *ctx);
+
+/* ---- timers ---- */
+
+void aio_timer_init(AioContext *ctx, QEMUTimer *timer, QEMUClockType type, int scale, QEMUTimerCB *cb, void *opaque);
+QEMUTimer *aio_timer_new(AioContext *ctx, QEMUClockType type, int scale, QEMUTimerCB *cb, void *opaque);
+
+/* ---- coroutines ---- */
+
+/*
+ * Enters co later, from a BH of ctx. Aborts with "double-entry" if co is scheduled already. co must have yielded, or
+ * be going to yield in ctx's home thread. Any thread.
+ */
+void aio_co_schedule(AioContext *ctx, Coroutine *co);
+/*
+ * Lets co, which has yielded or is about to, go on in its own context: at once when this is its home thread and no
+ * coroutine runs; when the running coroutine yields, if one does; else by aio_co_schedule(). Any thread; never blocks.
+ */
+void aio_co_wake(Coroutine *co);
+/* The same in the given context. */
+void aio_co_enter(AioContext *ctx, Coroutine *co);
+/* Moves the running coroutine to another context; yields. */
+void coroutine_fn aio_co_reschedule_self(AioContext *new_ctx);
+
+/* ---- parts of the core ---- */
+
+void aio_context_thread_reset(void);
+
+#endif

@@ -1,0 +1,39 @@
+/*
+ * The life of the core as a whole. Main thread, but for core_thread_reset().
+ */
+#include "core/core.h"
+
+#include "core/aio_context.h"
+#include "core/coroutine.h"
+#include "core/fatal.h"
+#include "core/main_loop.h"
+#include "core/thread.h"
+
+void core_thread_reset(void)
+{
+    bql_thread_reset();
+    aio_context_thread_reset();
+    coroutine_thread_reset();
+}
+
+void core_init(void)
+{
+    core_thread_reset();
+    bql_init();
+    coroutine_init();
+}
+
+void core_reset(void)
+{
+    if (coroutine_live_count()) {
+        core_fatal("leak", "%zu coroutines have not ended", coroutine_live_count());
+    }
+    if (qemu_get_aio_context()) {
+        core_fatal("leak", "the main loop was not cleaned up");
+    }
+    if (aio_context_live_count()) {
+        core_fatal("leak", "%u AioContexts were not freed", aio_context_live_count());
+    }
+    bql_destroy();
+    core_thread_reset();
+}
