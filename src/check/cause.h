@@ -1,0 +1,47 @@
+/*
+ * The root cause of a missed wakeup, read off the trace of the experiment: which write made the waiter's condition true, and what
+ * the writer looked at before it decided to wake nobody.
+ */
+#ifndef WAKEFUZZ_CHECK_CAUSE_H
+#define WAKEFUZZ_CHECK_CAUSE_H
+
+#include "check/trace.h"
+
+/*
+ *   step | waiter                         | waker
+ *   -----+--------------------------------+------------------------------------------------
+ *      1 | reads OBJECT, finds it wanting |                                     look_step
+ *      2 | goes to sleep                  |                                     sleep_step
+ *      3 |                                | changes OBJECT                      write_step
+ *      4 |                                | reads CHECKED, wakes nobody         check_step
+ *      5 | is resumed by the experiment   |
+ *      6 | reads OBJECT again and leaves  |                                     probe_step
+ *
+ * Steps 2 and 3 come in either order: a waiter that looked before the write and slept after it lost its wakeup just so.
+ */
+typedef enum CheckCauseKind {
+    CHECK_CAUSE_UNKNOWN, /* only waiter, sleep_step are set */
+    CHECK_CAUSE_WRITE,   /* an atomic object of the condition was written */
+    CHECK_CAUSE_GUARD,   /* the condition is plain data: write_step is where its mutex was last let go by another thread */
+} CheckCauseKind;
+
+typedef struct CheckCause {
+    CheckCauseKind kind;
+    uint32_t waiter, waker;    /* thread ids; waker is CHECK_NO_THREAD when unknown */
+    uint64_t object;           /* of the condition, as check_step_object() names it; 0: unknown */
+    size_t sleep_step;         /* these are indices into the trace, or CHECK_NO_STEP */
+    size_t look_step;
+    size_t write_step;
+    size_t probe_step;
+    size_t check_step;
+    size_t check_write_step;   /* who wrote what check_step read; CHECK_NO_STEP: nobody in this execution */
+    size_t wake_step;          /* a wakeup by the waker after write_step, that did not reach the waiter */
+} CheckCause;
+
+/*
+ * Find the cause of waiter's being asleep though its successful probe shows that it should not be. Pure; any thread while no
+ * execution runs. Always fills *cause; cause->kind says how much was found.
+ */
+void check_cause_find(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, CheckCause *cause);
+
+#endif

@@ -1,0 +1,167 @@
+/*
+ * The experiment at quiescence and before a long idle jump of the clock.
+ *
+ * Runs on the kernel thread that owns the scheduler, while every fiber is parked.
+ *
+ * 1. Only waits that POSIX allows to return for no reason are tried: a program that breaks then was broken before.
+ * 2. Threads are tried in order of their ids, so that two executions of one input examine alike.
+ * 3. The first that makes progress ends the experiment: everything after it would look at a changed world.
+ * 4. A thread that goes back to the same wait is tried once more, as a control. An idle event loop does the same twice; one that had
+ *    work lying there does it the first time only.
+ */
+#include "check/examine.h"
+
+#include <stdlib.h>
+
+#include "check/trace.h"
+
+static CheckExperiment experiment;
+
+void check_experiment_reset(void)
+{
+    experiment = (CheckExperiment){ 0 };
+}
+
+const CheckExperiment *check_experiment(void)
+{
+    return &experiment;
+}
+
+static int compare_shapes(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static uint64_t *shapes_of(CheckTrace trace, const SchedProbe *probe, size_t *count)
+{
+    *count = probe->end_step - probe->first_step;
+
+    uint64_t *shapes = malloc((*count + 1) * sizeof(*shapes));
+
+    if (!shapes) {
+        abort();
+    }
+    for (size_t i = 0; i < *count; i++) {
+        shapes[i] = check_step_shape(&trace.steps[probe->first_step + i], false);
+    }
+    return shapes;
+}
+
+static bool same_sequence(CheckTrace trace, const SchedProbe *a, const SchedProbe *b)
+{
+    if (a->end_step - a->first_step != b->end_step - b->first_step) {
+        return false;
+    }
+    for (size_t i = 0; i < a->end_step - a->first_step; i++) {
+        if (check_step_shape(&trace.steps[a->first_step + i], false) !=
+            check_step_shape(&trace.steps[b->first_step + i], false)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Does the control do anything that the probe did not do at all? For a thread that spins, the control begins in another phase of
+ * the loop: only a step of a new shape says that it got somewhere. */
+static bool has_new_shape(CheckTrace trace, const SchedProbe *probe, const SchedProbe *control)
+{
+    size_t known_count;
+    uint64_t *known = shapes_of(trace, probe, &known_count);
+    bool found = false;
+
+    qsort(known, known_count, sizeof(*known), compare_shapes);
+    for (size_t i = control->first_step; i < control->end_step && !found; i++) {
+        uint64_t shape = check_step_shape(&trace.steps[i], false);
+
+        found = !bsearch(&shape, known, known_count, sizeof(*known), compare_shapes);
+    }
+    free(known);
+    return found;
+}
+
+static CheckProgress control_probe(SchedThread *thread, const SchedProbe *probe)
+{
+    SchedProbe control;
+
+    if (!sched_probe(thread, &control)) {
+        return CHECK_STUCK;
+    }
+    if (control.ended) {
+        return CHECK_ENDED;
+    }
+    if (control.others_enabled) {
+        return CHECK_LET_OTHERS_GO;
+    }
+
+    CheckTrace trace = check_trace();
+    bool differs = probe->bounded || control.bounded ? has_new_shape(trace, probe, &control)
+                                                     : !same_sequence(trace, probe, &control);
+
+    return differs ? CHECK_DID_SOMETHING : CHECK_STUCK;
+}
+
+/* A condition wait takes its mutex again before it looks at anything: where somebody holds that, the sleeper has only moved. */
+static bool waits_for_its_mutex(const SchedThread *thread, SchedCall before, const SchedProbe *probe)
+{
+    const SchedBlock *block = sched_thread_block(thread);
+    CheckTrace trace = check_trace();
+
+    if ((before != SCHED_CALL_COND_WAIT && before != SCHED_CALL_COND_TIMEDWAIT) || !block ||
+        block->call != SCHED_CALL_MUTEX_LOCK) {
+        return false;
+    }
+    for (size_t i = probe->first_step; i < probe->end_step; i++) {
+        if (trace.steps[i].call != SCHED_CALL_MUTEX_LOCK && trace.steps[i].call != SCHED_CALL_SPURIOUS) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static CheckProgress examine_thread(SchedThread *thread, SchedProbe *probe)
+{
+    SchedCall before = sched_thread_block(thread)->call;
+
+    if (!sched_probe(thread, probe)) {
+        return CHECK_STUCK;
+    }
+    experiment.examined++;
+    if (probe->ended) {
+        return CHECK_ENDED;
+    }
+    if (probe->others_enabled) {
+        return CHECK_LET_OTHERS_GO;
+    }
+    if (!probe->bounded && !probe->same_wait) {
+        if (waits_for_its_mutex(thread, before, probe)) {
+            return CHECK_STUCK;
+        }
+        return CHECK_LEFT_ITS_WAIT;
+    }
+    return control_probe(thread, probe);
+}
+
+SchedThread *check_examine(void)
+{
+    for (uint32_t id = 0; id < sched_thread_count(); id++) {
+        SchedThread *thread = sched_thread_by_id(id);
+        const SchedBlock *block = thread ? sched_thread_block(thread) : NULL;
+        SchedProbe probe = { 0 };
+
+        if (!block || !block->spurious_ok || block->sleeping) {
+            continue;
+        }
+
+        CheckProgress progress = examine_thread(thread, &probe);
+
+        if (progress != CHECK_STUCK) {
+            experiment.thread = thread;
+            experiment.progress = progress;
+            experiment.probe = probe;
+            return thread;
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,40 @@
+/*
+ * The experiment that tells a missed wakeup from a deadlock: each sleeper in turn is let go on as if its wait had returned
+ * spuriously. If it gets somewhere, what it waited for was there, and nobody told it.
+ */
+#ifndef WAKEFUZZ_CHECK_EXAMINE_H
+#define WAKEFUZZ_CHECK_EXAMINE_H
+
+#include <stdbool.h>
+
+#include "sched/sched.h"
+
+/* How a sleeper showed that it had something to do. */
+typedef enum CheckProgress {
+    CHECK_STUCK,          /* nothing changed */
+    CHECK_ENDED,          /* the thread ran to its end */
+    CHECK_LET_OTHERS_GO,  /* another thread can run now */
+    CHECK_LEFT_ITS_WAIT,  /* it did not go to sleep in the same wait again */
+    CHECK_DID_SOMETHING,  /* it did, but the first look was another than the second: there was work, and now it is done */
+} CheckProgress;
+
+typedef struct CheckExperiment {
+    SchedThread *thread;  /* that made progress, or NULL */
+    CheckProgress progress;
+    SchedProbe probe;     /* of that thread, the successful one */
+    unsigned examined;    /* sleepers that were resumed, in all experiments of the execution */
+} CheckExperiment;
+
+/*
+ * For sched_set_examiner(). Resumes, in order of thread id, each thread whose wait may return spuriously and does not merely let time
+ * pass, until one makes progress; returns it, or NULL. Kernel thread, during an execution; never blocks.
+ */
+SchedThread *check_examine(void);
+
+/* The last experiment of the last execution, for the oracles and the report. Kernel thread. */
+const CheckExperiment *check_experiment(void);
+
+/* Forget it; at the start of each execution. */
+void check_experiment_reset(void);
+
+#endif
