@@ -1,0 +1,37 @@
+/*
+ * Stable numbers for the places of calls: what an input calls "the call at R" must be the same place in every build flavour, whatever
+ * the compiler inlined there. Kernel thread only.
+ */
+#include <stddef.h>
+
+#include "report/symbolize.h"
+
+enum { LEVELS = 2 };
+
+static uint32_t hash_name(uint32_t hash, const char *name)
+{
+    for (; *name; name++) {
+        hash = (hash ^ (uint8_t)*name) * 16777619u; /* FNV-1a */
+    }
+    return (hash ^ '/') * 16777619u;
+}
+
+uint32_t report_site_namer(void *const *pcs, unsigned n)
+{
+    uint32_t hash = 2166136261u;
+    unsigned levels = 0;
+
+    for (unsigned i = 0; i < n && levels < LEVELS && pcs[i]; i++) {
+        const ReportFrame *frames;
+        unsigned count = report_symbolize((uintptr_t)pcs[i] - 1, &frames);
+
+        for (unsigned k = 0; k < count && levels < LEVELS; k++) {
+            /* read() is an inline function of a header where FORTIFY is on, and a plain call where it is off */
+            if (!frames[k].system_header) {
+                hash = hash_name(hash, frames[k].function);
+                levels++;
+            }
+        }
+    }
+    return hash;
+}

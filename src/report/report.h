@@ -1,0 +1,53 @@
+/*
+ * The text report: what a person, and ClusterFuzz, read about a finding.
+ *
+ * report/ stands on the trace (sched/), on check/'s result and on libdw. All functions: kernel thread, outside an execution. They
+ * block only on writing.
+ */
+#ifndef WAKEFUZZ_REPORT_REPORT_H
+#define WAKEFUZZ_REPORT_REPORT_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "check/check.h"
+
+typedef struct ReportFinding {
+    const SchedResult *result;
+    const CheckResult *check;  /* its verdict is not CHECK_NONE */
+    const char *replay;        /* the command that shows it again, or NULL */
+    size_t input_bytes;
+    uint64_t execution;        /* number of the execution in this process, from 1; 0: not counted */
+} ReportFinding;
+
+/*
+ * Print the report. The execution must be the last one: its fibers are asked for their stacks. Nothing in it depends on addresses but
+ * the code addresses after "#N".
+ */
+void report_print(FILE *out, const ReportFinding *finding);
+
+/*
+ * Print the culprit's stack once more, below this function's own frame, and abort(). After report_print(). The name is part of the
+ * interface: ClusterFuzz leaves frames out that begin with "abort".
+ */
+__attribute__((noreturn)) void abort_on_finding(FILE *out);
+
+/* One suspended coroutine. Valid during the visit. */
+typedef struct ReportCoroutine {
+    const char *name;  /* its entry function, or what its maker called it */
+    uint32_t strand;   /* its number in the trace, 0: none */
+    void *low, *high;  /* bounds of its stack */
+    void *frame, *pc;  /* saved frame pointer and code address */
+    const char *where; /* thread or context that it belongs to, may be NULL */
+    const char *state; /* "yielded in bdrv_co_preadv", "scheduled", ...; may be NULL */
+} ReportCoroutine;
+
+typedef void ReportVisitCoroutine(const ReportCoroutine *coroutine, void *opaque);
+
+/* enumerate() calls visit() for each coroutine that is suspended at the end of an execution. NULL: there are none. */
+void report_set_coroutines(void (*enumerate)(ReportVisitCoroutine *visit, void *opaque));
+
+/* The summary without "panic: ": "missed-wakeup: main waits in ...". For tools that list findings. */
+void report_summary(const ReportFinding *finding, char *text, size_t size);
+
+#endif

@@ -1,0 +1,295 @@
+/*
+ * Taking, trimming and printing stacks; see stacks.h.
+ *
+ * Kernel thread; unwind_here() alone runs on the thread whose stack it unwinds. It does no I/O and takes no memory: the program's own
+ * allocator may be in the middle of something there.
+ */
+#include "report/stacks.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unwind.h>
+
+#include "check/trace.h"
+
+enum { PCS_MAX = 8192, FATAL_DEPTH = 16 };
+
+/* Addresses to look up: of a return address the one before. */
+typedef struct Pcs {
+    uintptr_t at[PCS_MAX];
+    unsigned count;
+} Pcs;
+
+static Pcs pcs; /* of the stack being taken: too large for any stack */
+static void (*enumerate_coroutines)(ReportVisitCoroutine *visit, void *opaque);
+
+void report_set_coroutines(void (*enumerate)(ReportVisitCoroutine *visit, void *opaque))
+{
+    enumerate_coroutines = enumerate;
+}
+
+void report_each_coroutine(ReportVisitCoroutine *visit, void *opaque)
+{
+    if (enumerate_coroutines) {
+        enumerate_coroutines(visit, opaque);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------- raw stacks */
+
+static _Unwind_Reason_Code take_frame(struct _Unwind_Context *context, void *opaque)
+{
+    Pcs *taken = opaque;
+    int before = 0;
+    uintptr_t ip = _Unwind_GetIPInfo(context, &before);
+
+    if (taken->count == PCS_MAX || ip == 0) {
+        return _URC_END_OF_STACK;
+    }
+    taken->at[taken->count++] = before ? ip : ip - 1;
+    return _URC_NO_REASON;
+}
+
+static void unwind_here(void *opaque)
+{
+    _Unwind_Backtrace(take_frame, opaque);
+}
+
+static void walk_frames(Pcs *taken, uintptr_t frame, uintptr_t pc, uintptr_t low, uintptr_t high)
+{
+    if (pc == 0) {
+        return;
+    }
+    taken->at[taken->count++] = pc - 1;
+    while (frame >= low && frame + 16 <= high && frame % 8 == 0 && taken->count < PCS_MAX) {
+        const uintptr_t *words = (const uintptr_t *)frame;
+
+        if (words[1] == 0) {
+            return;
+        }
+        taken->at[taken->count++] = words[1] - 1;
+        if (words[0] <= frame) {
+            return;
+        }
+        frame = words[0];
+    }
+}
+
+/* ------------------------------------------------------------------------------------------- trimming */
+
+static bool in_folder(const ReportFrame *frame, const char *folder)
+{
+    return frame->file && strncmp(frame->file, folder, strlen(folder)) == 0;
+}
+
+static bool is_plumbing(const ReportFrame *frame)
+{
+    return in_folder(frame, "src/os/") || in_folder(frame, "src/sched/") || in_folder(frame, "src/report/") ||
+           in_folder(frame, "src/check/");
+}
+
+static bool is_one_of(const char *name, const char *const *names)
+{
+    for (; *names; names++) {
+        if (strcmp(name, *names) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* How a program says that it has failed: whoever called these is the culprit. */
+static bool is_fatal_function(const ReportFrame *frame)
+{
+    static const char *const names[] = { "core_fatal", "abort", "__assert_fail", "g_assertion_message",
+                                         "g_assertion_message_expr", NULL };
+
+    return is_one_of(frame->function, names);
+}
+
+/* How threads begin, below their first function. */
+static bool is_thread_start(const ReportFrame *frame)
+{
+    static const char *const names[] = { "start_thread", "clone", "clone3", "__clone", "__clone3", "asan_thread_start",
+                                         "__tsan_thread_start_func", NULL };
+
+    return is_plumbing(frame) || is_one_of(frame->function, names);
+}
+
+/* The index of the first frame to show: the libc symbol, which is the outermost frame of the simulated OS; or, where the thread was in
+ * the scheduler alone (an atomic access), whoever called that. */
+static unsigned first_shown(const ReportFrame **frames, unsigned count)
+{
+    unsigned start = 0;
+    unsigned libc = count;
+
+    while (start < count && is_plumbing(frames[start])) {
+        if (in_folder(frames[start], "src/os/")) {
+            libc = start;
+        }
+        start++;
+    }
+    for (unsigned i = start; i < count && i < start + FATAL_DEPTH; i++) {
+        if (is_fatal_function(frames[i])) {
+            libc = count;
+            start = i + 1;
+        }
+    }
+    return libc < count ? libc : start;
+}
+
+unsigned report_stack_trim(const ReportFrame **frames, unsigned count)
+{
+    unsigned start = first_shown(frames, count);
+    unsigned end = count;
+
+    while (end > start && (is_thread_start(frames[end - 1]) || strcmp(frames[end - 1]->function, "??") == 0)) {
+        end--;
+    }
+    memmove(frames, frames + start, (end - start) * sizeof(*frames));
+    return end - start;
+}
+
+/* ------------------------------------------------------------------------------------------- stacks */
+
+static ReportStack name_frames(const Pcs *taken)
+{
+    ReportStack stack = { .cut = taken->count == PCS_MAX };
+    unsigned room = 0;
+
+    for (unsigned i = 0; i < taken->count; i++) {
+        const ReportFrame *frames;
+        unsigned n = report_symbolize(taken->at[i], &frames);
+
+        if (stack.count + n > room) {
+            room = 2 * room + n + 32;
+            stack.frames = realloc(stack.frames, room * sizeof(*stack.frames));
+            if (!stack.frames) {
+                abort();
+            }
+        }
+        for (unsigned k = 0; k < n; k++) {
+            stack.frames[stack.count++] = &frames[k];
+        }
+    }
+    stack.count = report_stack_trim(stack.frames, stack.count);
+    return stack;
+}
+
+/* A thread without a single step may not have been started yet: resumed, it would begin to run the program. */
+static bool has_run(const SchedThread *thread)
+{
+    CheckTrace trace = check_trace();
+
+    for (size_t i = 0; i < trace.count; i++) {
+        if (trace.steps[i].thread == sched_thread_id(thread)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+ReportStack report_stack_of_thread(SchedThread *thread)
+{
+    void *low, *high, *frame, *pc;
+
+    pcs.count = 0;
+    if (sched_thread_ended(thread) || !has_run(thread)) {
+        return (ReportStack){ 0 };
+    }
+    sched_thread_interrupt(thread, unwind_here, &pcs);
+
+    ReportStack stack = name_frames(&pcs);
+
+    if (stack.count) {
+        return stack;
+    }
+    /* No unwind information on the way: the frame pointers are the second best. */
+    report_stack_free(&stack);
+    pcs.count = 0;
+    sched_thread_stack(thread, &low, &high);
+    sched_thread_frame(thread, &frame, &pc);
+    walk_frames(&pcs, (uintptr_t)frame, (uintptr_t)pc, (uintptr_t)low, (uintptr_t)high);
+    return name_frames(&pcs);
+}
+
+ReportStack report_stack_of_coroutine(const ReportCoroutine *coroutine)
+{
+    pcs.count = 0;
+    walk_frames(&pcs, (uintptr_t)coroutine->frame, (uintptr_t)coroutine->pc, (uintptr_t)coroutine->low,
+                (uintptr_t)coroutine->high);
+    return name_frames(&pcs);
+}
+
+void report_stack_free(ReportStack *stack)
+{
+    free(stack->frames);
+    *stack = (ReportStack){ 0 };
+}
+
+/* ------------------------------------------------------------------------------------------- printing */
+
+static void print_frame(FILE *out, const ReportFrame *frame, unsigned number)
+{
+    fprintf(out, "    #%u 0x%012lx in %s ", number, (unsigned long)frame->pc, frame->function);
+    if (frame->file) {
+        fprintf(out, "%s:%u\n", frame->file, frame->line);
+    } else {
+        fprintf(out, "(%s+0x%lx)\n", frame->module, (unsigned long)frame->module_offset);
+    }
+}
+
+void report_stack_print(FILE *out, const ReportStack *stack, unsigned first, unsigned most)
+{
+    unsigned tail = most / 4;
+    bool all = stack->count <= most;
+
+    for (unsigned i = 0; i < stack->count; i++) {
+        if (!all && i == most - tail) {
+            fprintf(out, "    ... %u frames not shown\n", stack->count - most);
+            i = stack->count - tail;
+        }
+        print_frame(out, stack->frames[i], first + i);
+    }
+    if (stack->cut) {
+        fprintf(out, "    ... and more frames below\n");
+    }
+}
+
+/* ------------------------------------------------------------------------------------------- where it waits */
+
+/* Functions that wait on behalf of others: they are on the way to every wait and so name none. */
+static bool is_general_wait(const char *function)
+{
+    static const char *const prefixes[] = { "aio_poll", "fdmon_", "g_", "main_loop_", "os_host_main_loop", "qemu_poll_",
+                                            "qemu_cond_", "qemu_event_", "qemu_futex_", "qemu_mutex_", "qemu_sem_",
+                                            "qemu_thread_join", "coroutine_", "qemu_coroutine_yield", "futex", "syscall",
+                                            "sched_", NULL };
+
+    for (unsigned i = 0; prefixes[i]; i++) {
+        if (strncmp(function, prefixes[i], strlen(prefixes[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *report_waiting_function(const ReportStack *stack, const char *hint)
+{
+    const char *found = NULL;
+
+    for (unsigned i = 0; i < stack->count; i++) {
+        const ReportFrame *frame = stack->frames[i];
+
+        if (hint && strcmp(frame->function, hint) == 0) {
+            return hint;
+        }
+        if (!found && !is_plumbing(frame) && !frame->system_header && !is_general_wait(frame->function)) {
+            found = frame->function;
+        }
+    }
+    if (found) {
+        return found;
+    }
+    return stack->count ? stack->frames[stack->count - 1]->function : "??";
+}

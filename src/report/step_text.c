@@ -1,0 +1,207 @@
+/* Words for steps; see step_text.h. Kernel thread. */
+#include "report/step_text.h"
+
+#include <string.h>
+
+#include "report/symbolize.h"
+
+/* ------------------------------------------------------------------------------------------- names */
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+const char *report_step_function(const SchedStep *step)
+{
+    if (step->operation != SCHED_CALL) {
+        return step->site->function;
+    }
+    return step->pc ? report_function_at((uintptr_t)step->pc - 1)->function : "??";
+}
+
+void report_add_place(Text *text, const SchedStep *step)
+{
+    if (step->operation != SCHED_CALL) {
+        text_add(text, " (%s:%u)", base_name(step->site->file), step->site->line);
+        return;
+    }
+
+    const ReportFrame *frame = step->pc ? report_function_at((uintptr_t)step->pc - 1) : NULL;
+
+    if (frame && frame->file) {
+        text_add(text, " (%s:%u)", base_name(frame->file), frame->line);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------- fields and values */
+
+/* Where the last member of an expression begins: after the last -> or . that stands in no brackets of its own. */
+static size_t last_member(const char *expression, size_t length)
+{
+    int depth = 0;
+
+    for (size_t i = length; i-- > 0;) {
+        char c = expression[i];
+
+        if (c == ']' || c == ')') {
+            depth++;
+        } else if (c == '[' || c == '(') {
+            depth--;
+        } else if (depth <= 0 && c == '.') {
+            return i + 1;
+        } else if (depth <= 0 && c == '>' && i > 0 && expression[i - 1] == '-') {
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
+void report_add_field(Text *text, const char *expression)
+{
+    size_t length;
+
+    while (*expression == '&' || *expression == '(' || *expression == ' ') {
+        expression++;
+    }
+    length = strlen(expression);
+    while (length > 0 && (expression[length - 1] == ')' || expression[length - 1] == ' ') &&
+           !memchr(expression, '(', length)) {
+        length--; /* of a bracket that was opened above */
+    }
+
+    size_t start = last_member(expression, length);
+
+    text_add(text, "%.*s", (int)(length - start), expression + start);
+}
+
+/* User addresses of 64-bit processes begin far above any counter and, as nanoseconds, above two hours. */
+static bool looks_like_pointer(uint64_t value, unsigned size_bytes)
+{
+    return size_bytes == 8 && value >> 43 != 0 && value >> 47 == 0;
+}
+
+static unsigned pointer_number(ReportValues *values, uint64_t value)
+{
+    unsigned i = 0;
+
+    while (i < values->count && values->pointers[i] != value) {
+        i++;
+    }
+    if (i == values->count && i < REPORT_POINTERS_MAX) {
+        values->pointers[values->count++] = value;
+    }
+    return i + 1;
+}
+
+void report_add_value(Text *text, ReportValues *values, uint64_t value, unsigned size_bytes)
+{
+    unsigned bits = size_bytes && size_bytes < 8 ? 8 * size_bytes : 64;
+    uint64_t negated = (~value + 1) & (UINT64_MAX >> (64 - bits));
+
+    if (looks_like_pointer(value, size_bytes)) {
+        unsigned number = pointer_number(values, value);
+
+        if (number <= REPORT_POINTERS_MAX) {
+            text_add(text, "p%u", number);
+        } else {
+            text_add(text, "a pointer");
+        }
+    } else if (bits >= 32 && value >> (bits - 1) && negated <= 1u << 20) {
+        text_add(text, "-%llu", (unsigned long long)negated);
+    } else if (value > 1u << 20 && bits <= 32) {
+        text_add(text, "0x%llx", (unsigned long long)value);
+    } else {
+        text_add(text, "%llu", (unsigned long long)value);
+    }
+}
+
+/* 0 reads as NULL where the object holds a pointer at its other side. */
+static void add_one_of(Text *text, ReportValues *values, uint64_t value, uint64_t other, unsigned size_bytes)
+{
+    if (value == 0 && looks_like_pointer(other, size_bytes)) {
+        text_add(text, "NULL");
+    } else {
+        report_add_value(text, values, value, size_bytes);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------- steps */
+
+/* "eventfd write" says more than "write". */
+static bool is_eventfd(CheckTrace trace, const SchedStep *step)
+{
+    uint64_t object = check_step_object(step);
+
+    for (size_t i = 0; object && i < trace.count; i++) {
+        if (trace.steps[i].operation == SCHED_CALL && trace.steps[i].call == SCHED_CALL_EVENTFD &&
+            check_step_object(&trace.steps[i]) == object) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_call(Text *text, CheckTrace trace, const SchedStep *step)
+{
+    const char *name = sched_call_name(step->call);
+    bool of_file = step->call == SCHED_CALL_READ || step->call == SCHED_CALL_WRITE || step->call == SCHED_CALL_CLOSE;
+
+    switch (step->call) {
+    case SCHED_CALL_START:
+        text_add(text, "thread starts");
+        return;
+    case SCHED_CALL_EXIT:
+        text_add(text, "thread ends");
+        return;
+    case SCHED_CALL_CREATE:
+        text_add(text, "creates a thread");
+        return;
+    case SCHED_CALL_CLOCK_ADVANCE:
+        text_add(text, "clock: on to ");
+        text_add_duration(text, step->new_value ? step->new_value : step->time_ns);
+        return;
+    case SCHED_CALL_SPURIOUS:
+        text_add(text, "woken by hand");
+        return;
+    default:
+        break;
+    }
+    if (of_file && is_eventfd(trace, step)) {
+        text_add(text, "eventfd ");
+    }
+    for (; *name; name++) {
+        text_add(text, "%c", *name == '_' ? ' ' : *name);
+    }
+    if (step->flags & SCHED_STEP_BLOCKED) {
+        text_add(text, ": asleep");
+    }
+}
+
+void report_add_step(Text *text, ReportValues *values, CheckTrace trace, size_t index)
+{
+    const SchedStep *step = &trace.steps[index];
+
+    if (step->operation == SCHED_CALL) {
+        add_call(text, trace, step);
+        return;
+    }
+    report_add_field(text, step->site->expression);
+    switch (step->operation) {
+    case SCHED_LOAD:
+        text_add(text, " == ");
+        report_add_value(text, values, step->old_value, step->site->size_bytes);
+        break;
+    case SCHED_STORE:
+    case SCHED_RMW:
+        text_add(text, " ");
+        add_one_of(text, values, step->old_value, step->new_value, step->site->size_bytes);
+        text_add(text, " -> ");
+        add_one_of(text, values, step->new_value, step->old_value, step->site->size_bytes);
+        break;
+    default:
+        break;
+    }
+}

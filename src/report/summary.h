@@ -1,0 +1,38 @@
+/*
+ * What is known about a finding once every thread has been asked for its stack, and the one line that sums it up. Kernel thread, after an
+ * execution.
+ */
+#ifndef WAKEFUZZ_REPORT_SUMMARY_H
+#define WAKEFUZZ_REPORT_SUMMARY_H
+
+#include "report/report.h"
+#include "report/stacks.h"
+
+enum { REPORT_SUMMARY_BYTES = 768, REPORT_TOKEN_BYTES = 384, REPORT_HASH_BYTES = 9, REPORT_TOKEN_FUNCTIONS = 3 };
+
+typedef struct ReportFacts {
+    ReportStack *stacks;   /* by thread id */
+    uint32_t thread_count;
+    uint32_t culprit;      /* CHECK_NO_THREAD: none */
+    unsigned asleep;       /* blocked threads */
+    CheckCycle recursion;  /* stack-overflow; length 0: none found */
+    char recursion_text[384];
+} ReportFacts;
+
+/* Take all stacks. Release with report_facts_free(). */
+void report_facts_gather(const ReportFinding *finding, ReportFacts *facts);
+void report_facts_free(ReportFacts *facts);
+
+/* The culprit's stack, or an empty one. */
+const ReportStack *report_culprit_stack(const ReportFacts *facts);
+
+/* "missed-wakeup: main waits in A, B did not wake it": one line, without the final newline. */
+void report_sentence(const ReportFinding *finding, const ReportFacts *facts, char text[REPORT_SUMMARY_BYTES]);
+
+/* "missed-wakeup--A--B--C": the verdict and up to three functions. The same for the same bug, whatever the schedule. */
+void report_dedup_token(const ReportFinding *finding, const ReportFacts *facts, char token[REPORT_TOKEN_BYTES]);
+
+/* Eight letters for the token. ClusterFuzz keeps letters where it drops digits. */
+void report_letters_hash(const char *token, char letters[REPORT_HASH_BYTES]);
+
+#endif
