@@ -1,0 +1,356 @@
+/*
+ * Target aio_context: threads ask event loops for work by every way that there is (a shared bottom half, one-shot ones, a new file
+ * descriptor handler, a timer), while the main loop runs as GLib sources, other threads poll the same contexts under the big lock, and
+ * io threads come and go.
+ *
+ * Invariant: each request is answered, once. Nobody else wakes the loop that has to answer: the askers wait at a condition variable of
+ * their own, and go on only when they have their answer.
+ *
+ * The empty scenario is one asker with one request to the main context by the shared bottom half.
+ */
+#include <glib.h>
+
+#include "core/atomic.h"
+#include "core/event_notifier.h"
+#include "core/timer.h"
+#include "fuzz/fuzz.h"
+#include "fuzz/scenario.h"
+
+#define ASKERS_MAX   4u
+#define POLL_ROUNDS  4u
+#define TIMER_NS     1000000
+
+typedef enum Way {
+    BY_SHARED_BH,
+    BY_ONESHOT_BH,
+    BY_FD,
+    BY_TIMER,
+    BY_POLLED_FD,
+    AS_VCPU_POLLING,
+    AS_VCPU_WAITING,
+    BY_THREAD,
+    WAYS
+} Way;
+
+struct World;
+
+typedef struct Asker {
+    struct World *world;
+    QemuThread thread;
+    Way way;
+    unsigned rounds;
+    unsigned place; /* 0: main context, 1: iohandler context, 2: io thread */
+    bool with_glib; /* BY_THREAD */
+    AioContext *ctx;
+    EventNotifier notifier;
+    /* under lock */
+    QemuMutex lock;
+    QemuCond answered;
+    bool asked;
+    unsigned answers;
+    bool flag; /* atomic: AS_VCPU_WAITING */
+} Asker;
+
+typedef struct World {
+    Scenario scenario;
+    Asker askers[ASKERS_MAX];
+    unsigned asker_count;
+    QEMUBH *shared_bh[3];
+    unsigned expected, answered; /* in the main thread's contexts; main thread only */
+} World;
+
+/* ---- answers: in the loop that was asked */
+
+static void answer(Asker *asker)
+{
+    qemu_mutex_lock(&asker->lock);
+    fuzz_check(asker->asked);
+    asker->asked = false;
+    asker->answers++;
+    qemu_cond_signal(&asker->answered);
+    qemu_mutex_unlock(&asker->lock);
+    if (asker->place != 2) {
+        asker->world->answered++;
+    }
+}
+
+static bool wants(Asker *asker, Way way, unsigned place)
+{
+    bool asked;
+
+    qemu_mutex_lock(&asker->lock);
+    asked = asker->asked && asker->way == way && asker->place == place;
+    qemu_mutex_unlock(&asker->lock);
+    return asked;
+}
+
+typedef struct Shared {
+    World *world;
+    unsigned place;
+} Shared;
+
+/* One request a run; asks for another run if there may be more, as a device's queue handler does. */
+static void shared_bh(void *opaque)
+{
+    Shared *shared = opaque;
+    World *world = shared->world;
+
+    for (unsigned i = 0; i < world->asker_count; i++) {
+        if (wants(&world->askers[i], BY_SHARED_BH, shared->place)) {
+            answer(&world->askers[i]);
+            qemu_bh_schedule(world->shared_bh[shared->place]);
+            return;
+        }
+    }
+}
+
+static void oneshot_bh(void *opaque)
+{
+    answer(opaque);
+}
+
+/* The handler takes itself out, in the thread that polls it: then nobody polls the descriptor when it is closed. */
+static void fd_ready(void *opaque)
+{
+    Asker *asker = opaque;
+
+    if (event_notifier_test_and_clear(&asker->notifier)) {
+        aio_set_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier), NULL, NULL, NULL, NULL, NULL);
+        answer(asker);
+    }
+}
+
+static bool fd_poll(void *opaque)
+{
+    Asker *asker = opaque;
+
+    return qatomic_read(&asker->flag);
+}
+
+/* As a driver that waits for one more completion in its handler: polls before it has changed what io_poll looks at. */
+static void fd_poll_ready(void *opaque)
+{
+    Asker *asker = opaque;
+
+    aio_poll(asker->ctx, false);
+    qatomic_set(&asker->flag, false);
+    fd_ready(asker);
+}
+
+static void timer_answers(void *opaque)
+{
+    answer(opaque);
+}
+
+static void flag_bh(void *opaque)
+{
+    Asker *asker = opaque;
+
+    qatomic_set(&asker->flag, true);
+    aio_wait_kick();
+}
+
+static void nothing_bh(void *opaque)
+{
+    (void)opaque;
+}
+
+/* ---- askers: threads of their own */
+
+static void begin_request(Asker *asker)
+{
+    qemu_mutex_lock(&asker->lock);
+    asker->asked = true;
+    qemu_mutex_unlock(&asker->lock);
+}
+
+static void wait_for_answer(Asker *asker)
+{
+    qemu_mutex_lock(&asker->lock);
+    while (asker->asked) {
+        qemu_cond_wait(&asker->answered, &asker->lock);
+    }
+    qemu_mutex_unlock(&asker->lock);
+}
+
+static void ask_by_fd(Asker *asker, bool polled)
+{
+    aio_set_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier), fd_ready, NULL, polled ? fd_poll : NULL,
+                       polled ? fd_poll_ready : NULL, asker);
+    qatomic_set(&asker->flag, polled);
+    event_notifier_set(&asker->notifier);
+}
+
+static void ask_by_timer(Asker *asker)
+{
+    QEMUTimer *timer = aio_timer_new(asker->ctx, QEMU_CLOCK_REALTIME, 1, timer_answers, asker);
+
+    timer_mod(timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + TIMER_NS);
+    wait_for_answer(asker);
+    timer_del(timer);
+    timer_free(timer);
+}
+
+static void ask(Asker *asker)
+{
+    begin_request(asker);
+    switch (asker->way) {
+    case BY_SHARED_BH:
+        qemu_bh_schedule(asker->world->shared_bh[asker->place]);
+        break;
+    case BY_ONESHOT_BH:
+        aio_bh_schedule_oneshot(asker->ctx, oneshot_bh, asker);
+        break;
+    case BY_FD:
+        ask_by_fd(asker, false);
+        break;
+    case BY_POLLED_FD:
+        ask_by_fd(asker, true);
+        break;
+    default:
+        ask_by_timer(asker);
+        return;
+    }
+    wait_for_answer(asker);
+}
+
+/* A vCPU thread: under the big lock it counts as the main thread, and polls the main context. */
+static void poll_as_vcpu(Asker *asker, bool waits)
+{
+    bql_lock();
+    if (waits) {
+        qatomic_set(&asker->flag, false);
+        aio_bh_schedule_oneshot(scenario_context(&asker->world->scenario, 1), flag_bh, asker);
+        AIO_WAIT_WHILE_UNLOCKED(qemu_get_aio_context(), !qatomic_read(&asker->flag));
+    } else {
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), nothing_bh, NULL);
+        aio_poll(qemu_get_aio_context(), false);
+    }
+    bql_unlock();
+}
+
+/* An io thread that is stopped again at once. */
+static void come_and_go(Asker *asker)
+{
+    IOThread *thread = asker->with_glib ? iothread_new_with_g_main_context("passer-by") : iothread_new("passer-by");
+
+    fuzz_check(thread != NULL);
+    if (asker->with_glib) {
+        iothread_get_g_main_context(thread);
+    }
+    iothread_destroy(thread);
+}
+
+static void *asker_thread(void *opaque)
+{
+    Asker *asker = opaque;
+
+    for (unsigned i = 0; i < asker->rounds; i++) {
+        switch (asker->way) {
+        case AS_VCPU_POLLING:
+        case AS_VCPU_WAITING:
+            poll_as_vcpu(asker, asker->way == AS_VCPU_WAITING);
+            break;
+        case BY_THREAD:
+            come_and_go(asker);
+            break;
+        default:
+            ask(asker);
+            break;
+        }
+    }
+    return NULL;
+}
+
+/* ---- the scenario */
+
+static bool asks_main(const Asker *asker)
+{
+    return asker->place != 2 && asker->way < AS_VCPU_POLLING;
+}
+
+static void read_asker(FuzzInput *in, World *world, Asker *asker)
+{
+    uint8_t flags = fuzz_byte(in);
+
+    asker->world = world;
+    asker->way = (Way)(flags % WAYS);
+    asker->rounds = 1 + (flags >> 3 & 3);
+    asker->place = (flags >> 5) % 3;
+    asker->with_glib = flags & 128;
+    if (asker->way == BY_POLLED_FD) {
+        asker->place = 2; /* GLib does not poll in user space */
+    }
+    asker->ctx = asker->place == 0   ? qemu_get_aio_context()
+                 : asker->place == 1 ? iohandler_get_aio_context()
+                                     : scenario_context(&world->scenario, 1);
+    qemu_mutex_init(&asker->lock);
+    qemu_cond_init(&asker->answered);
+    fuzz_check(event_notifier_init(&asker->notifier, false) == 0);
+    world->expected += asks_main(asker) ? asker->rounds : 0;
+}
+
+static void free_asker(Asker *asker)
+{
+    fuzz_check(asker->answers == (asker->way < AS_VCPU_POLLING ? asker->rounds : 0));
+    event_notifier_cleanup(&asker->notifier);
+    qemu_cond_destroy(&asker->answered);
+    qemu_mutex_destroy(&asker->lock);
+}
+
+static void serve(World *world, unsigned nested)
+{
+    while (world->answered < world->expected) {
+        main_loop_wait(false);
+        if (nested) {
+            nested--;
+            aio_poll(qemu_get_aio_context(), false);
+        }
+    }
+    /* the others may need the big lock to end */
+    bql_unlock();
+    for (unsigned i = 0; i < world->asker_count; i++) {
+        qemu_thread_join(&world->askers[i].thread);
+    }
+    bql_lock();
+}
+
+static void run(FuzzInput *in)
+{
+    World world = { 0 };
+    Shared shared[3];
+    unsigned asker_count = 1 + fuzz_choice(in, ASKERS_MAX);
+    unsigned nested = fuzz_choice(in, 4);
+    bool polls = fuzz_flag(in);
+
+    scenario_begin(&world.scenario, 1);
+    aio_context_set_poll_params(scenario_context(&world.scenario, 1), polls ? POLL_ROUNDS : 0);
+    for (unsigned place = 0; place < 3; place++) {
+        AioContext *ctx = place == 2   ? scenario_context(&world.scenario, 1)
+                          : place == 1 ? iohandler_get_aio_context()
+                                       : qemu_get_aio_context();
+
+        shared[place] = (Shared){ &world, place };
+        world.shared_bh[place] = aio_bh_new(ctx, shared_bh, &shared[place]);
+    }
+    for (unsigned i = 0; i < asker_count; i++) {
+        read_asker(in, &world, &world.askers[i]);
+    }
+    world.asker_count = asker_count;
+    for (unsigned i = 0; i < asker_count; i++) {
+        qemu_thread_create(&world.askers[i].thread, "asker", asker_thread, &world.askers[i], QEMU_THREAD_JOINABLE);
+    }
+    serve(&world, nested);
+    for (unsigned place = 0; place < 3; place++) {
+        qemu_bh_delete(world.shared_bh[place]);
+    }
+    for (unsigned i = 0; i < asker_count; i++) {
+        free_asker(&world.askers[i]);
+    }
+    while (aio_poll(iohandler_get_aio_context(), false)) {
+        /* deleted bottom halves are freed by their loop */
+    }
+    scenario_end(&world.scenario);
+}
+
+const FuzzTarget fuzz_target = { .name = "aio_context", .run = run };

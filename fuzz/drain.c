@@ -1,0 +1,156 @@
+/*
+ * Target drain: an export serves a client's requests in an io thread while the main thread drains, drains again, changes the
+ * graph and moves the node, and shuts the export down.
+ *
+ * Invariants: each request is completed exactly once; no request is under way inside a drained section; at the end nothing is.
+ *
+ * The empty scenario is an export without a request and one drained section around nothing.
+ */
+#include <glib.h>
+#include <errno.h>
+#include <string.h>
+
+#include "core/block_backend.h"
+#include "core/block_drain.h"
+#include "core/block_drivers.h"
+#include "core/export.h"
+#include "core/graph_lock.h"
+#include "fuzz/fuzz.h"
+#include "fuzz/scenario.h"
+
+#define REQUESTS_MAX 6u
+#define DISK_BYTES   4096
+#define SECTOR       512
+
+typedef struct World {
+    Scenario scenario;
+    BlockDriverState *disk;
+    BlockExport *export;
+    BlockExportRequest requests[REQUESTS_MAX];
+    uint8_t data[REQUESTS_MAX][SECTOR];
+    unsigned request_count, submitted;
+    unsigned done[REQUESTS_MAX]; /* raw atomics: no points, no part of the program */
+} World;
+
+static void request_done(BlockExportRequest *request, int ret)
+{
+    World *world = request->opaque;
+    unsigned done = __atomic_add_fetch(&world->done[request - world->requests], 1, __ATOMIC_SEQ_CST);
+
+    fuzz_check(done == 1);
+    fuzz_check(ret == 0 || ret == -ESHUTDOWN);
+}
+
+static void submit(World *world)
+{
+    BlockExportRequest *request;
+
+    if (world->submitted == world->request_count) {
+        return;
+    }
+    request = &world->requests[world->submitted];
+    *request = (BlockExportRequest){
+        .write = world->submitted & 1,
+        .offset = (int64_t)(world->submitted % (DISK_BYTES / SECTOR)) * SECTOR,
+        .bytes = SECTOR,
+        .buf = world->data[world->submitted],
+        .done = request_done,
+        .opaque = world,
+    };
+    if (!blk_exp_submit(world->export, request)) {
+        request_done(request, -ESHUTDOWN);
+    }
+    world->submitted++;
+}
+
+static void check_idle(World *world)
+{
+    fuzz_check(world->disk->in_flight == 0);
+    fuzz_check(blk_in_flight(blk_exp_blk(world->export)) == 0);
+}
+
+static void drain_once(World *world)
+{
+    bdrv_drained_begin(world->disk);
+    check_idle(world);
+    submit(world);
+    bdrv_drained_end(world->disk);
+}
+
+/* Two sections with nothing between them: what the first end has scheduled has not run when the second begins. */
+static void drain_twice(World *world)
+{
+    drain_once(world);
+    drain_once(world);
+}
+
+static void drain_all(World *world)
+{
+    bdrv_drain_all_begin();
+    check_idle(world);
+    submit(world);
+    bdrv_drain_all_end();
+}
+
+static void drain_nested(World *world)
+{
+    bdrv_drain_all_begin();
+    drain_once(world);
+    check_idle(world);
+    bdrv_drain_all_end();
+}
+
+static void change_graph(World *world)
+{
+    BlockDriverState *filter = bdrv_new_filter("filter", bdrv_get_aio_context(world->disk), NULL);
+
+    bdrv_append(filter, world->disk);
+    submit(world);
+    bdrv_drop_filter(filter);
+    bdrv_unref(filter);
+}
+
+static void serve(World *world)
+{
+    (void)world;
+    main_loop_wait(true);
+}
+
+static void (*const operations[])(World *) = {
+    drain_once, drain_twice, drain_all, drain_nested, change_graph, submit, serve,
+};
+
+static void run(FuzzInput *in)
+{
+    World world = { 0 };
+    unsigned operation_count = 1 + fuzz_choice(in, 6);
+    unsigned parallel = 1 + fuzz_choice(in, 3);
+    unsigned early = fuzz_choice(in, REQUESTS_MAX);
+    unsigned disk = fuzz_byte(in);
+
+    world.request_count = fuzz_choice(in, REQUESTS_MAX + 1);
+    scenario_begin(&world.scenario, 1);
+    world.disk = bdrv_new_ram("disk", qemu_get_aio_context(), DISK_BYTES);
+    bdrv_ram_set_completion(world.disk, (RamCompletion)(disk % 3), 1000);
+    world.export = blk_exp_add("export", world.disk, scenario_context(&world.scenario, 1), parallel);
+    fuzz_check(world.export != NULL);
+    for (unsigned i = 0; i < early; i++) {
+        submit(&world);
+    }
+    for (unsigned i = 0; i < operation_count; i++) {
+        operations[fuzz_choice(in, G_N_ELEMENTS(operations))](&world);
+    }
+    while (world.submitted < world.request_count) {
+        submit(&world);
+    }
+    blk_exp_close_all();
+    for (unsigned i = 0; i < world.request_count; i++) {
+        fuzz_check(__atomic_load_n(&world.done[i], __ATOMIC_SEQ_CST) == 1);
+    }
+    fuzz_check(world.disk->in_flight == 0);
+    bdrv_unref(world.disk);
+    fuzz_check(bdrv_node_count() == 0);
+    scenario_end(&world.scenario);
+}
+
+const FuzzTarget fuzz_target = { .name = "drain", .run = run };
