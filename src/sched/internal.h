@@ -59,7 +59,8 @@ struct SchedThread {
     SchedThread *ready_next, *ready_previous;     /* FIFO of the enabled that do not run */
     uint32_t set_index;               /* policy.h: place in a PolicySet, a heap */
     uint64_t key;                     /* policy.h: priority */
-    SchedThread *pending_next, *pending_previous; /* object.pending */
+    SchedObject *pending_object; /* POS: in whose list it is */
+    SchedThread *pending_next, *pending_previous;
     uint32_t held_index, preferred_index;
     /* blocking */
     const SchedBlock *block;

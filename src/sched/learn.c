@@ -196,6 +196,13 @@ uint32_t sched_learn_decisions(uint32_t thread)
     return thread < sched_engine_.thread_count ? sched_thread_slot_id(thread)->decisions : 0;
 }
 
+void sched_learn_forget(void)
+{
+    memset(pairs_seen, 0, sizeof(pairs_seen));
+    memset(site_index, 0, sizeof(site_index));
+    site_count = pair_count = 0;
+}
+
 uint32_t sched_learn_site_count(void)
 {
     return site_count;

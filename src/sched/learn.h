@@ -20,6 +20,9 @@ void sched_learn_measure(SchedRandom *random, SchedPlan *plan);
 uint32_t sched_learn_threads(void);
 uint32_t sched_learn_decisions(uint32_t thread);
 
+/* Forget all sites and pairs, as a new process would: for measuring fresh starts. */
+void sched_learn_forget(void);
+
 /* How many sites and how many (site before, site) pairs on one object were seen: shows saturation. */
 uint32_t sched_learn_site_count(void);
 uint32_t sched_learn_pair_count(void);

@@ -163,35 +163,34 @@ static void pending_add(SchedThread *thread)
 {
     SchedObject *object = thread->event.object;
 
-    thread->pending_previous = NULL;
-    thread->pending_next = NULL;
-    if (object) {
-        thread->pending_next = object->pending;
-        if (object->pending) {
-            object->pending->pending_previous = thread;
-        }
-        object->pending = thread;
+    thread->pending_object = object;
+    if (!object) {
+        return;
     }
+    thread->pending_previous = NULL;
+    thread->pending_next = object->pending;
+    if (object->pending) {
+        object->pending->pending_previous = thread;
+    }
+    object->pending = thread;
 }
 
 static void pending_remove(SchedThread *thread)
 {
-    SchedObject *object = thread->event.object;
+    SchedObject *object = thread->pending_object;
 
     if (!object) {
         return;
     }
     if (thread->pending_previous) {
         thread->pending_previous->pending_next = thread->pending_next;
-    } else if (object->pending == thread) {
-        object->pending = thread->pending_next;
     } else {
-        return; /* executed already */
+        object->pending = thread->pending_next;
     }
     if (thread->pending_next) {
         thread->pending_next->pending_previous = thread->pending_previous;
     }
-    thread->pending_next = thread->pending_previous = NULL;
+    thread->pending_object = NULL;
 }
 
 static void pos_enable(SchedThread *thread)
@@ -210,6 +209,7 @@ static void pos_disable(SchedThread *thread)
 static void pos_event(SchedThread *thread)
 {
     heap_update(thread, draw_key());
+    pending_remove(thread); /* a wait that went on without doing its event again */
     pending_add(thread);
 }
 
@@ -217,10 +217,10 @@ static void pos_execute(SchedThread *thread)
 {
     SchedObject *object = thread->event.object;
 
+    pending_remove(thread);
     if (!object) {
         return;
     }
-    pending_remove(thread);
     for (SchedThread *other = object->pending; other; other = other->pending_next) {
         if ((thread->event.writes || other->event.writes) && other->set_index) {
             heap_update(other, draw_key());

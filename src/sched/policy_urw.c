@@ -214,6 +214,20 @@ static void surw_execute(SchedThread *thread)
     }
 }
 
+/* A loop that yields until another thread has made its intended access would be the only one to run for ever: another is intended. */
+static void surw_yield(SchedThread *thread)
+{
+    uint32_t weight = urw.weights.weight[thread->id];
+
+    if (thread != urw.intended || urw.candidates < 2) {
+        return;
+    }
+    weights_set(thread->id, 0);
+    intend(sched_thread_slot_id(weights_draw()));
+    weights_set(thread->id, weight);
+    unhindered_update(thread, true);
+}
+
 static SchedThread *surw_pick(SchedThread *current, bool yields)
 {
     uint32_t index;
@@ -241,5 +255,6 @@ const SchedPolicy sched_policy_surw = {
     .disable = surw_disable,
     .event = surw_event,
     .execute = surw_execute,
+    .yield = surw_yield,
     .pick = surw_pick,
 };

@@ -40,6 +40,7 @@ static void thread_reset(SchedThread *thread, void *(*function)(void *), void *a
     thread->decisions = 0;
     thread->set_index = 0;
     thread->key = 0;
+    thread->pending_object = NULL;
     thread->pending_next = thread->pending_previous = NULL;
     thread->block = NULL;
     thread->timer = (SchedTimer){ .deadline_ns = SCHED_FOREVER };

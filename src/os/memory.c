@@ -1,0 +1,71 @@
+/*
+ * Freed memory loses the identities of the objects in it: whether an allocator hands an address out again differs between flavours,
+ * and an object that takes a dead one's place must not inherit its history.
+ *
+ * Any thread. Under a sanitizer its hooks tell; otherwise free() and realloc() are defined here, in front of libc's.
+ * GLib before 2.76 keeps freed blocks in a cache of its own, unless the environment says no; that is read so early that only the
+ * executable's .preinit_array comes before it.
+ */
+#include <malloc.h>
+#include <stdlib.h>
+
+#include "sched/sched.h"
+
+static void keep_glib_from_caching(int argc, char **argv, char **envp)
+{
+    (void)argc;
+    (void)argv;
+    (void)envp;
+    setenv("G_SLICE", "always-malloc", 0);
+}
+
+__attribute__((section(".preinit_array"), used)) static void (*const before_glib)(int, char **, char **) = keep_glib_from_caching;
+
+#ifdef WAKEFUZZ_SANITIZER
+
+extern int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void *, size_t), void (*)(const volatile void *));
+extern size_t __sanitizer_get_allocated_size(const volatile void *);
+
+static void on_malloc(const volatile void *block, size_t bytes)
+{
+    (void)block;
+    (void)bytes;
+}
+
+static void on_free(const volatile void *block)
+{
+    if (sched_here()) {
+        sched_forget((const void *)block, __sanitizer_get_allocated_size(block));
+    }
+}
+
+__attribute__((constructor)) static void install_hooks(void)
+{
+    __sanitizer_install_malloc_and_free_hooks(on_malloc, on_free);
+}
+
+#else
+
+extern void __libc_free(void *);
+extern void *__libc_realloc(void *, size_t);
+
+static void forget(void *block)
+{
+    if (block && sched_here()) {
+        sched_forget(block, malloc_usable_size(block));
+    }
+}
+
+void free(void *block)
+{
+    forget(block);
+    __libc_free(block);
+}
+
+void *realloc(void *block, size_t bytes)
+{
+    forget(block);
+    return __libc_realloc(block, bytes);
+}
+
+#endif
