@@ -56,7 +56,7 @@ typedef struct World {
     Asker askers[ASKERS_MAX];
     unsigned asker_count;
     QEMUBH *shared_bh[3];
-    unsigned expected, answered; /* in the main thread's contexts; main thread only */
+    unsigned expected, answered; /* in the main thread's contexts; under the big lock */
 } World;
 
 /* ---- answers: in the loop that was asked */
@@ -69,8 +69,8 @@ static void answer(Asker *asker)
     asker->answers++;
     qemu_cond_signal(&asker->answered);
     qemu_mutex_unlock(&asker->lock);
-    if (asker->place != 2) {
-        asker->world->answered++;
+    if (asker->place != 2 && ++asker->world->answered == asker->world->expected) {
+        qemu_notify_event(); /* as for any other condition on which QEMU's main loop ends: a vCPU thread may have answered */
     }
 }
 

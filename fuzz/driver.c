@@ -226,6 +226,7 @@ void driver_init(void)
     coroutine_hooks.switched = on_switch;
     check_leak_register("file descriptor", count_fds, describe_fds);
     check_leak_register("coroutine", count_coroutines, NULL);
+    g_main_context_default(); /* lives as long as the process, so it must not be born in an execution */
     started = now_seconds();
     for (unsigned i = 0; i < WARM_UP_EXECUTIONS; i++) {
         driver_execute(NULL, 0);

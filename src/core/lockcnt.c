@@ -103,6 +103,9 @@ void qemu_lockcnt_inc(QemuLockCnt *lockcnt)
 
 void qemu_lockcnt_dec(QemuLockCnt *lockcnt)
 {
+    /* ORDER: the visitor's reads before the count
+     * PAIRS: qemu_lockcnt_count()
+     * ELSE:  see there */
     qatomic_sub(&lockcnt->count, LOCKCNT_STEP);
 }
 
@@ -174,5 +177,9 @@ bool qemu_lockcnt_dec_if_lock(QemuLockCnt *lockcnt)
 
 unsigned qemu_lockcnt_count(QemuLockCnt *lockcnt)
 {
-    return qatomic_read(&lockcnt->count) / LOCKCNT_STEP;
+    /* ORDER: the count before what a caller that holds the lock does to the list when it reads 0
+     * PAIRS: qemu_lockcnt_dec()
+     * ELSE:  an element is freed before the last visitor's reads of it: the lock may have been taken while there were
+     *        still visitors, so taking it does not order them (TSan found this in a native run) */
+    return qatomic_load_acquire(&lockcnt->count) / LOCKCNT_STEP;
 }

@@ -85,6 +85,16 @@ void sched_unheld(SchedThread *thread)
     }
 }
 
+void sched_take_off_hold(SchedThread *thread)
+{
+    bool held = thread->held;
+
+    sched_constraints_release(thread);
+    if (held) {
+        sched_unheld(thread);
+    }
+}
+
 void sched_enable(SchedThread *thread)
 {
     thread->state = THREAD_READY;
@@ -172,7 +182,7 @@ static void examine_late(void)
 {
     SchedThread *late;
 
-    if (sched_clock_next_ns() - sched_clock_now < engine.limits.late_ns) {
+    if (sched_clock_next_ns() < sched_clock_now + engine.limits.late_ns) {
         return;
     }
     late = sched_examine();
@@ -265,6 +275,7 @@ SchedThread *sched_decide(SchedThread *self, bool can_go_on, bool yields)
         if (chosen != self || !can_go_on) {
             sched_ready_remove(chosen);
         }
+        sched_take_off_hold(chosen);
         return chosen;
     }
 }

@@ -22,6 +22,8 @@ void sched_ready_append(SchedThread *thread);
 void sched_ready_remove(SchedThread *thread);
 /* A constraint does not hold the thread back any more. */
 void sched_unheld(SchedThread *thread);
+/* The thread runs: what was classified for its event is over. */
+void sched_take_off_hold(SchedThread *thread);
 /* Who goes on after this point of self; not in the ready queue any more. NULL: nobody can run, or the execution has ended. */
 SchedThread *sched_decide(SchedThread *self, bool can_go_on, bool yields);
 void sched_hand_over(SchedThread *self, SchedThread *next);

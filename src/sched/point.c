@@ -102,7 +102,6 @@ static inline void point(SchedThread *self, bool yields)
 
     self->points++;
     if (engine.constrained) {
-        sched_constraints_release(self);
         sched_constraints_classify(self);
         if (self->held && policy->disable) {
             policy->disable(self);
@@ -123,12 +122,7 @@ static inline void point(SchedThread *self, bool yields)
             sched_hand_over(self, next);
         }
     }
-    if (UNLIKELY(self->held)) {
-        sched_constraints_release(self);
-        sched_unheld(self);
-    } else if (engine.constrained) {
-        sched_constraints_release(self);
-    }
+    sched_take_off_hold(self);
     if (policy->execute) {
         policy->execute(self);
     }
