@@ -6,7 +6,8 @@
  * 1. Only waits that POSIX allows to return for no reason are tried: a program that breaks then was broken before.
  * 2. Threads are tried in order of their ids, so that two executions of one input examine alike.
  * 3. The first that makes progress ends the experiment: everything after it would look at a changed world.
- * 4. A thread that goes back to the same wait is tried once more, as a control. An idle event loop does the same twice; one that had
+ * 4. The experiment moves the thread that makes progress: where it slept is noted before.
+ * 5. A thread that goes back to the same wait is tried once more, as a control. An idle event loop does the same twice; one that had
  *    work lying there does it the first time only.
  */
 #include "check/examine.h"
@@ -19,12 +20,53 @@ static CheckExperiment experiment;
 
 void check_experiment_reset(void)
 {
-    experiment = (CheckExperiment){ 0 };
+    /* not the copy of a stack, which is large and says by its count that it is none */
+    experiment.thread = NULL;
+    experiment.progress = CHECK_STUCK;
+    experiment.probe = (SchedProbe){ 0 };
+    experiment.stack.count = 0;
+    experiment.asleep = experiment.examined = 0;
+    experiment.next_deadline_ns = SCHED_FOREVER;
 }
 
 const CheckExperiment *check_experiment(void)
 {
     return &experiment;
+}
+
+/* Not memcpy(): a sanitizer's would complain about the red zones between the variables of a frame. */
+static void copy_stack(const SchedThread *thread, CheckStackCopy *copy)
+{
+    void *low, *high, *frame, *pc;
+
+    sched_thread_stack(thread, &low, &high);
+    sched_thread_frame(thread, &frame, &pc);
+    copy->frame = copy->first = (uintptr_t)frame;
+    copy->pc = (uintptr_t)pc;
+    copy->count = 0;
+    if ((uintptr_t)frame < (uintptr_t)low || (uintptr_t)frame >= (uintptr_t)high || (uintptr_t)frame % 8) {
+        return;
+    }
+    for (const volatile uint64_t *word = frame; word < (uint64_t *)high && copy->count < CHECK_STACK_WORDS; word++) {
+        copy->words[copy->count++] = *word;
+    }
+}
+
+/* What the reader wants to know of the moment at which everybody slept. */
+static void note_sleepers(void)
+{
+    experiment.asleep = 0;
+    experiment.next_deadline_ns = SCHED_FOREVER;
+    for (uint32_t id = 0; id < sched_thread_count(); id++) {
+        const SchedThread *thread = sched_thread_by_id(id);
+        const SchedBlock *block = thread ? sched_thread_block(thread) : NULL;
+
+        if (block) {
+            experiment.asleep++;
+            experiment.next_deadline_ns =
+                block->deadline_ns < experiment.next_deadline_ns ? block->deadline_ns : experiment.next_deadline_ns;
+        }
+    }
 }
 
 static int compare_shapes(const void *a, const void *b)
@@ -124,6 +166,8 @@ static CheckProgress examine_thread(SchedThread *thread, SchedProbe *probe)
 {
     SchedCall before = sched_thread_block(thread)->call;
 
+    experiment.block = *sched_thread_block(thread);
+    copy_stack(thread, &experiment.stack);
     if (!sched_probe(thread, probe)) {
         return CHECK_STUCK;
     }
@@ -145,6 +189,7 @@ static CheckProgress examine_thread(SchedThread *thread, SchedProbe *probe)
 
 SchedThread *check_examine(void)
 {
+    note_sleepers();
     for (uint32_t id = 0; id < sched_thread_count(); id++) {
         SchedThread *thread = sched_thread_by_id(id);
         const SchedBlock *block = thread ? sched_thread_block(thread) : NULL;

@@ -6,6 +6,8 @@
 #define WAKEFUZZ_CHECK_EXAMINE_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "sched/sched.h"
 
@@ -18,10 +20,24 @@ typedef enum CheckProgress {
     CHECK_DID_SOMETHING,  /* it did, but the first look was another than the second: there was work, and now it is done */
 } CheckProgress;
 
+enum { CHECK_STACK_WORDS = 2048 };
+
+/* The stack of a sleeper from its innermost frame outwards, as it was before the experiment moved it. */
+typedef struct CheckStackCopy {
+    uintptr_t frame, pc; /* saved frame pointer and code address */
+    uintptr_t first;     /* address of words[0] */
+    size_t count;        /* words copied; 0: there is no copy */
+    uint64_t words[CHECK_STACK_WORDS];
+} CheckStackCopy;
+
 typedef struct CheckExperiment {
     SchedThread *thread;  /* that made progress, or NULL */
     CheckProgress progress;
     SchedProbe probe;     /* of that thread, the successful one */
+    CheckStackCopy stack; /* of that thread; else of the last one that was resumed */
+    SchedBlock block;     /* what that thread was blocked on, likewise */
+    unsigned asleep;      /* blocked threads before the experiment; */
+    uint64_t next_deadline_ns; /* the first of their deadlines, or SCHED_FOREVER */
     unsigned examined;    /* sleepers that were resumed, in all experiments of the execution */
 } CheckExperiment;
 

@@ -37,24 +37,39 @@ static bool waits_on_condition(const SchedStep *step)
     return step->operation == SCHED_CALL && (step->call == SCHED_CALL_COND_WAIT || step->call == SCHED_CALL_COND_TIMEDWAIT);
 }
 
-/* Does the thread that took the lock at `taken` still have it at the end? A condition wait lets go of the lock that was taken last. */
+/* A thread that sleeps in a condition wait has given back the lock that it took last; one that came out of it has that lock again,
+ * and there is no step that says so. */
+static bool gave_it_to_condition(CheckTrace trace, size_t taken)
+{
+    uint16_t thread = trace.steps[taken].thread;
+    size_t last = trace.count;
+
+    while (last-- > taken + 1 && trace.steps[last].thread != thread) {
+    }
+    if (last <= taken || !(trace.steps[last].flags & SCHED_STEP_BLOCKED) || !waits_on_condition(&trace.steps[last])) {
+        return false;
+    }
+    for (size_t i = taken + 1; i < last; i++) {
+        if (trace.steps[i].thread == thread && takes(&trace.steps[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Does the thread that took the lock at `taken` still have it at the end? */
 static bool still_held(CheckTrace trace, size_t taken)
 {
     const SchedStep *lock = &trace.steps[taken];
-    bool taken_last = true;
 
     for (size_t i = taken + 1; i < trace.count; i++) {
         const SchedStep *step = &trace.steps[i];
 
-        if (step->thread != lock->thread) {
-            continue;
-        }
-        if ((step->object == lock->object && lets_go(step)) || (taken_last && waits_on_condition(step))) {
+        if (step->thread == lock->thread && step->object == lock->object && lets_go(step)) {
             return false;
         }
-        taken_last = taken_last && !takes(step);
     }
-    return true;
+    return !gave_it_to_condition(trace, taken);
 }
 
 static void find_lock_holder(CheckTrace trace, uintptr_t object, CheckWait *wait)

@@ -3,23 +3,28 @@
  * and an object that takes a dead one's place must not inherit its history.
  *
  * Any thread. Under a sanitizer its hooks tell; otherwise free() and realloc() are defined here, in front of libc's.
- * GLib before 2.76 keeps freed blocks in a cache of its own, unless the environment says no; that is read so early that only the
- * executable's .preinit_array comes before it.
+ * GLib before 2.76 keeps freed blocks in a cache of its own unless the environment says no; here it says no.
  */
 #include <malloc.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "sched/sched.h"
 
-static void keep_glib_from_caching(int argc, char **argv, char **envp)
+/* GLib asks before main() and before any constructor of the executable, so setenv() would come too late. */
+char *getenv(const char *name)
 {
-    (void)argc;
-    (void)argv;
-    (void)envp;
-    setenv("G_SLICE", "always-malloc", 0);
-}
+    static char no_cache[] = "always-malloc";
+    size_t length = strlen(name);
 
-__attribute__((section(".preinit_array"), used)) static void (*const before_glib)(int, char **, char **) = keep_glib_from_caching;
+    for (char **variable = environ; variable && *variable; variable++) {
+        if (strncmp(*variable, name, length) == 0 && (*variable)[length] == '=') {
+            return *variable + length + 1;
+        }
+    }
+    return strcmp(name, "G_SLICE") == 0 ? no_cache : NULL;
+}
 
 #ifdef WAKEFUZZ_SANITIZER
 

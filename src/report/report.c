@@ -17,7 +17,7 @@
 #include "report/step_table.h"
 #include "report/summary.h"
 
-enum { CULPRIT_FRAMES = 48, OTHER_FRAMES = 16, THREADS_SHOWN = 16, COROUTINES_SHOWN = 16 };
+enum { CULPRIT_FRAMES = 32, OTHER_FRAMES = 16, THREADS_SHOWN = 16, COROUTINES_SHOWN = 16 };
 
 /* What abort_on_finding() says again. */
 static struct {
@@ -30,11 +30,16 @@ static struct {
 static void print_thread_head(FILE *out, uint32_t id)
 {
     const SchedThread *thread = sched_thread_by_id(id);
-    const SchedBlock *block = sched_thread_block(thread);
+    const CheckExperiment *experiment = check_experiment();
+    const SchedBlock *block = thread == experiment->thread ? &experiment->block : sched_thread_block(thread);
     char line[160];
     Text text = text_begin(line, sizeof(line));
 
-    text_add(&text, "%s (thread %u), ", check_thread_name(id), id);
+    text_add(&text, "%s", check_thread_name(id));
+    if (strncmp(check_thread_name(id), "thread", strlen("thread")) != 0) {
+        text_add(&text, " (thread %u)", id); /* names need not be unique */
+    }
+    text_add(&text, ", ");
     if (!block) {
         text_add(&text, "could run");
     } else {
@@ -52,7 +57,8 @@ static void print_thread_head(FILE *out, uint32_t id)
     fprintf(out, "  %s:\n", line);
 }
 
-static void print_other_threads(FILE *out, const ReportFacts *facts)
+/* Returns whether there were any. */
+static bool print_other_threads(FILE *out, const ReportFacts *facts)
 {
     unsigned shown = 0, more = 0;
 
@@ -70,6 +76,7 @@ static void print_other_threads(FILE *out, const ReportFacts *facts)
     if (more) {
         fprintf(out, "  ... %u thread%s not shown\n", more, more == 1 ? "" : "s");
     }
+    return shown > 0;
 }
 
 typedef struct CoroutineVisit {
@@ -102,7 +109,7 @@ static void print_coroutine(const ReportCoroutine *coroutine, void *opaque)
     report_stack_free(&stack);
 }
 
-static void print_coroutines(FILE *out)
+static bool print_coroutines(FILE *out)
 {
     CoroutineVisit visit = { .out = out };
 
@@ -110,6 +117,7 @@ static void print_coroutines(FILE *out)
     if (visit.more) {
         fprintf(out, "  ... %u coroutine%s not shown\n", visit.more, visit.more == 1 ? "" : "s");
     }
+    return visit.shown > 0;
 }
 
 /* ------------------------------------------------------------------------------------------- the end of the execution */
@@ -171,9 +179,9 @@ static void print_steps(FILE *out, const ReportFinding *finding)
 
     if (finding->check->verdict == CHECK_MISSED_WAKEUP || finding->check->verdict == CHECK_LATE_WAKEUP) {
         report_cause(out, trace, finding->check, check_experiment());
+        fputc('\n', out);
     }
     if (count) {
-        fputc('\n', out);
         report_step_table(out, trace, rows, count, hidden);
         fputc('\n', out);
     }
@@ -237,8 +245,9 @@ void report_print(FILE *out, const ReportFinding *finding)
     print_headline(out, sentence);
     report_stack_print(out, report_culprit_stack(&facts), 0, CULPRIT_FRAMES);
     fputc('\n', out);
-    print_other_threads(out, &facts);
-    print_coroutines(out);
+    if (print_other_threads(out, &facts) | print_coroutines(out)) {
+        fputc('\n', out);
+    }
     print_steps(out, finding);
     print_how_it_ended(out, finding, &facts);
     print_numbers(out, finding);

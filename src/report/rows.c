@@ -81,6 +81,12 @@ static bool matters(const Choice *choice, const SchedStep *step)
     return false;
 }
 
+static bool is_life(const SchedStep *step)
+{
+    return step->operation == SCHED_CALL &&
+           (step->call == SCHED_CALL_START || step->call == SCHED_CALL_EXIT || step->call == SCHED_CALL_CREATE);
+}
+
 static bool is_call(const SchedStep *step, SchedCall call)
 {
     return step->operation == SCHED_CALL && step->call == call;
@@ -148,7 +154,7 @@ static void choose_step_around_cause(Choice *choice, const CheckCause *cause, si
     const SchedStep *step = &choice->trace.steps[i];
     bool ours = step->thread == cause->waiter || step->thread == cause->waker;
 
-    if (ours && (is_call(step, SCHED_CALL_START) || is_call(step, SCHED_CALL_EXIT))) {
+    if (ours && is_life(step)) {
         choose(choice, i, LIFE, false);
     } else if (check_step_changes(step) && matters(choice, step)) {
         choose(choice, i, CHANGES, false);
@@ -196,7 +202,7 @@ static void choose_for_deadlock(Choice *choice)
         if (step->flags & SCHED_STEP_PROBE) {
             continue;
         }
-        if (is_call(step, SCHED_CALL_START) || is_call(step, SCHED_CALL_EXIT)) {
+        if (is_life(step)) {
             choose(choice, i, LIFE, false);
         } else if (step->operation == SCHED_CALL && matters(choice, step)) {
             choose(choice, i, CHANGES, false);
@@ -221,8 +227,7 @@ static void choose_for_leak(Choice *choice)
     for (size_t i = 0; i < choice->trace.count; i++) {
         const SchedStep *step = &choice->trace.steps[i];
 
-        if (is_call(step, SCHED_CALL_START) || is_call(step, SCHED_CALL_EXIT) || is_call(step, SCHED_CALL_JOIN) ||
-            is_call(step, SCHED_CALL_DETACH)) {
+        if (is_life(step) || is_call(step, SCHED_CALL_JOIN) || is_call(step, SCHED_CALL_DETACH)) {
             choose(choice, i, LIFE, false);
         } else if (step->flags & SCHED_STEP_BLOCKED) {
             choose(choice, i, SLEEPS, false);

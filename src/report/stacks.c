@@ -1,26 +1,19 @@
 /*
  * Taking, trimming and printing stacks; see stacks.h.
  *
- * Kernel thread; unwind_here() alone runs on the thread whose stack it unwinds. It does no I/O and takes no memory: the program's own
- * allocator may be in the middle of something there.
+ * Kernel thread.
  */
 #include "report/stacks.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unwind.h>
 
-#include "check/trace.h"
+#include "check/check.h"
+#include "report/unwinder.h"
 
-enum { PCS_MAX = 8192, FATAL_DEPTH = 16 };
+enum { FATAL_DEPTH = 16 };
 
-/* Addresses to look up: of a return address the one before. */
-typedef struct Pcs {
-    uintptr_t at[PCS_MAX];
-    unsigned count;
-} Pcs;
-
-static Pcs pcs; /* of the stack being taken: too large for any stack */
+static ReportPcs pcs; /* of the stack being taken: too large for any stack */
 static void (*enumerate_coroutines)(ReportVisitCoroutine *visit, void *opaque);
 
 void report_set_coroutines(void (*enumerate)(ReportVisitCoroutine *visit, void *opaque))
@@ -32,46 +25,6 @@ void report_each_coroutine(ReportVisitCoroutine *visit, void *opaque)
 {
     if (enumerate_coroutines) {
         enumerate_coroutines(visit, opaque);
-    }
-}
-
-/* ------------------------------------------------------------------------------------------- raw stacks */
-
-static _Unwind_Reason_Code take_frame(struct _Unwind_Context *context, void *opaque)
-{
-    Pcs *taken = opaque;
-    int before = 0;
-    uintptr_t ip = _Unwind_GetIPInfo(context, &before);
-
-    if (taken->count == PCS_MAX || ip == 0) {
-        return _URC_END_OF_STACK;
-    }
-    taken->at[taken->count++] = before ? ip : ip - 1;
-    return _URC_NO_REASON;
-}
-
-static void unwind_here(void *opaque)
-{
-    _Unwind_Backtrace(take_frame, opaque);
-}
-
-static void walk_frames(Pcs *taken, uintptr_t frame, uintptr_t pc, uintptr_t low, uintptr_t high)
-{
-    if (pc == 0) {
-        return;
-    }
-    taken->at[taken->count++] = pc - 1;
-    while (frame >= low && frame + 16 <= high && frame % 8 == 0 && taken->count < PCS_MAX) {
-        const uintptr_t *words = (const uintptr_t *)frame;
-
-        if (words[1] == 0) {
-            return;
-        }
-        taken->at[taken->count++] = words[1] - 1;
-        if (words[0] <= frame) {
-            return;
-        }
-        frame = words[0];
     }
 }
 
@@ -152,9 +105,9 @@ unsigned report_stack_trim(const ReportFrame **frames, unsigned count)
 
 /* ------------------------------------------------------------------------------------------- stacks */
 
-static ReportStack name_frames(const Pcs *taken)
+static ReportStack name_frames(const ReportPcs *taken)
 {
-    ReportStack stack = { .cut = taken->count == PCS_MAX };
+    ReportStack stack = { .cut = taken->count == REPORT_PCS_MAX };
     unsigned room = 0;
 
     for (unsigned i = 0; i < taken->count; i++) {
@@ -189,35 +142,23 @@ static bool has_run(const SchedThread *thread)
     return false;
 }
 
-ReportStack report_stack_of_thread(SchedThread *thread)
+ReportStack report_stack_of_thread(SchedThread *thread, bool is_culprit)
 {
-    void *low, *high, *frame, *pc;
+    const CheckExperiment *experiment = check_experiment();
 
     pcs.count = 0;
-    if (sched_thread_ended(thread) || !has_run(thread)) {
-        return (ReportStack){ 0 };
+    if (thread == experiment->thread && experiment->stack.count) {
+        report_unwind_copy(&experiment->stack, &pcs); /* it slept there; where the experiment took it is no news */
+    } else if (!sched_thread_ended(thread) && (is_culprit || has_run(thread))) {
+        report_unwind_thread(thread, &pcs);
     }
-    sched_thread_interrupt(thread, unwind_here, &pcs);
-
-    ReportStack stack = name_frames(&pcs);
-
-    if (stack.count) {
-        return stack;
-    }
-    /* No unwind information on the way: the frame pointers are the second best. */
-    report_stack_free(&stack);
-    pcs.count = 0;
-    sched_thread_stack(thread, &low, &high);
-    sched_thread_frame(thread, &frame, &pc);
-    walk_frames(&pcs, (uintptr_t)frame, (uintptr_t)pc, (uintptr_t)low, (uintptr_t)high);
     return name_frames(&pcs);
 }
 
 ReportStack report_stack_of_coroutine(const ReportCoroutine *coroutine)
 {
     pcs.count = 0;
-    walk_frames(&pcs, (uintptr_t)coroutine->frame, (uintptr_t)coroutine->pc, (uintptr_t)coroutine->low,
-                (uintptr_t)coroutine->high);
+    report_walk_frames(coroutine->frame, coroutine->pc, coroutine->low, coroutine->high, &pcs);
     return name_frames(&pcs);
 }
 

@@ -19,9 +19,9 @@ typedef struct ReportStack {
     bool cut;                   /* there were more frames than are ever kept */
 } ReportStack;
 
-/* The stack of a thread that has not ended; empty where it has, or has not run yet. The thread unwinds its own stack, on its own
- * stack, and goes back to where it was. */
-ReportStack report_stack_of_thread(SchedThread *thread);
+/* The stack of a thread that has not ended; empty where it has, or has not run yet (a culprit has). Of the thread that the experiment moved: as it was
+ * before. */
+ReportStack report_stack_of_thread(SchedThread *thread, bool is_culprit);
 
 /* The stack of a suspended coroutine, by its frame pointers; never reads outside [low, high). */
 ReportStack report_stack_of_coroutine(const ReportCoroutine *coroutine);

@@ -144,6 +144,25 @@ static bool is_eventfd(CheckTrace trace, const SchedStep *step)
     return false;
 }
 
+/* Calls of which the reader has to know whether two are on the same object. */
+static bool is_on_lock(const SchedStep *step)
+{
+    switch (step->call) {
+    case SCHED_CALL_MUTEX_LOCK:
+    case SCHED_CALL_MUTEX_TRYLOCK:
+    case SCHED_CALL_MUTEX_TIMEDLOCK:
+    case SCHED_CALL_MUTEX_UNLOCK:
+    case SCHED_CALL_RWLOCK_RDLOCK:
+    case SCHED_CALL_RWLOCK_WRLOCK:
+    case SCHED_CALL_RWLOCK_UNLOCK:
+    case SCHED_CALL_SPIN_LOCK:
+    case SCHED_CALL_SPIN_UNLOCK:
+        return step->object_id != 0;
+    default:
+        return false;
+    }
+}
+
 static void add_call(Text *text, CheckTrace trace, const SchedStep *step)
 {
     const char *name = sched_call_name(step->call);
@@ -174,6 +193,9 @@ static void add_call(Text *text, CheckTrace trace, const SchedStep *step)
     }
     for (; *name; name++) {
         text_add(text, "%c", *name == '_' ? ' ' : *name);
+    }
+    if (is_on_lock(step)) {
+        text_add(text, " #%u", step->object_id);
     }
     if (step->flags & SCHED_STEP_BLOCKED) {
         text_add(text, ": asleep");

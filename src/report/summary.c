@@ -44,10 +44,10 @@ void report_facts_gather(const ReportFinding *finding, ReportFacts *facts)
         SchedThread *thread = sched_thread_by_id(id);
 
         if (thread) {
-            facts->asleep += sched_thread_block(thread) != NULL;
-            facts->stacks[id] = report_stack_of_thread(thread);
+            facts->stacks[id] = report_stack_of_thread(thread, thread == finding->check->culprit);
         }
     }
+    facts->asleep = check_experiment()->asleep;
     if (finding->check->culprit) {
         facts->culprit = sched_thread_id(finding->check->culprit);
     }

@@ -14,7 +14,7 @@ typedef struct ReportFacts {
     ReportStack *stacks;   /* by thread id */
     uint32_t thread_count;
     uint32_t culprit;      /* CHECK_NO_THREAD: none */
-    unsigned asleep;       /* blocked threads */
+    unsigned asleep;       /* blocked threads, when nobody could go on */
     CheckCycle recursion;  /* stack-overflow; length 0: none found */
     char recursion_text[384];
 } ReportFacts;

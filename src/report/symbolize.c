@@ -54,13 +54,17 @@ static void read_map(void)
     }
 }
 
-static Dwfl_Module *module_at(uintptr_t pc)
+struct Dwfl *report_modules(void)
 {
     if (!dwfl) {
         read_map();
     }
+    return dwfl;
+}
 
-    Dwfl_Module *module = dwfl ? dwfl_addrmodule(dwfl, pc) : NULL;
+static Dwfl_Module *module_at(uintptr_t pc)
+{
+    Dwfl_Module *module = report_modules() ? dwfl_addrmodule(dwfl, pc) : NULL;
 
     if (!module && maps_read < MODULE_MAPS_MAX) {
         read_map(); /* a library may have been loaded since */

@@ -32,6 +32,9 @@ unsigned report_symbolize(uintptr_t pc, const ReportFrame **frames);
 /* The innermost function at this address that is no inline function of a system header. */
 const ReportFrame *report_function_at(uintptr_t pc);
 
+/* The modules of this process, for unwinding; NULL when libdw cannot read them. */
+struct Dwfl *report_modules(void);
+
 /*
  * For sched_set_namer(): a number for the place of a call, the same in every build flavour. pcs[0] is the return address of the call,
  * then its callers'; n > 0, unknown ones may be NULL. It is made of the names of the two innermost functions, inlined or not;

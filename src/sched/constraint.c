@@ -1,36 +1,64 @@
 /*
  * Reads-from constraints as a filter over the base policy. "The read at site R must see the write at site W": a thread whose next
- * event is a read at R is preferred while W was the last write of its object, and held back while it was not; "must not" the
- * other way round. All else is the base policy's choice.
+ * event is a read at R is preferred while W was the last write of its object, and held back while it was not. "Must not" is the
+ * other way round, and holds back the threads that come to W too, until some thread has read at R: that brings R before W, which
+ * no holding back of R can. All else is the base policy's choice.
  *
  * 1. A held thread is no candidate of the base policy; the running thread is never held, only one that waits at a point.
  * 2. Held-back threads and spinning ones together would never end: after a budget of deferred decisions all constraints are given up.
+ * 3. A thread's next event is done when it is released: nothing else releases a thread whose event was classified, but for being
+ *    classified anew.
  */
 #include "sched/constraint.h"
 
-#define DEFERRED_MAX 400u /* decisions; a yield counts for 20. Measured in the prototype: less loses programs, more wastes steps */
+#include <string.h>
+
+/* Decisions; a yield counts for 20. Measured in the prototype: less loses programs, more wastes steps. A program whose executions are
+ * longer gets as many as their length: a hundred threads must be able to start while one is held. */
+#define DEFERRED_LEAST 400u
 
 static struct {
     const SchedPlan *plan;
-    uint32_t deferred;
+    uint32_t deferred, deferred_most;
     uint32_t held_count, preferred_count;
     SchedThread *held[SCHED_THREADS_MAX], *preferred[SCHED_THREADS_MAX];
-    uint64_t site_filter[4]; /* bit (site % 256): some constraint reads there */
+    uint64_t site_filter[4]; /* bit (site % 256): some constraint names it */
+    uint8_t done;            /* bit i: a read at constraint i's read site has been done */
+    bool done_changed;       /* ... since the held threads were looked at */
+    uint8_t reads[SCHED_THREADS_MAX]; /* bit i: the thread's next event reads at constraint i's read site */
 } constraints;
+
+_Static_assert(SCHED_CONSTRAINTS_MAX <= 8, "a bit for each constraint");
+
+static void filter_add(uint16_t site)
+{
+    constraints.site_filter[site / 64 % 4] |= 1ull << (site % 64);
+}
+
+static bool filter_has(uint16_t site)
+{
+    return constraints.site_filter[site / 64 % 4] >> (site % 64) & 1;
+}
 
 void sched_constraints_begin(const SchedPlan *plan)
 {
     constraints.plan = plan;
-    constraints.deferred = 0;
     constraints.held_count = 0;
     constraints.preferred_count = 0;
-    for (unsigned i = 0; i < 4; i++) {
-        constraints.site_filter[i] = 0;
+    if (!plan->constraint_count) {
+        return;
     }
+    constraints.deferred = 0;
+    constraints.deferred_most = plan->length > DEFERRED_LEAST ? plan->length : DEFERRED_LEAST;
+    constraints.done = 0;
+    constraints.done_changed = false;
+    memset(constraints.reads, 0, sizeof(constraints.reads));
+    memset(constraints.site_filter, 0, sizeof(constraints.site_filter));
     for (unsigned i = 0; i < plan->constraint_count; i++) {
-        unsigned bit = plan->constraints[i].read_site % 256;
-
-        constraints.site_filter[bit / 64] |= 1ull << (bit % 64);
+        filter_add(plan->constraints[i].read_site);
+        if (plan->constraints[i].must_not) {
+            filter_add(plan->constraints[i].write_site);
+        }
     }
 }
 
@@ -49,7 +77,8 @@ static void prefer(SchedThread *thread)
     constraints.preferred[constraints.preferred_count++] = thread;
 }
 
-void sched_constraints_release(SchedThread *thread)
+/* Neither held nor preferred any more. */
+static void unlist(SchedThread *thread)
 {
     if (thread->held) {
         SchedThread *last = constraints.held[--constraints.held_count];
@@ -68,23 +97,38 @@ void sched_constraints_release(SchedThread *thread)
     }
 }
 
+void sched_constraints_release(SchedThread *thread)
+{
+    uint8_t reads = constraints.reads[thread->id];
+
+    if (reads) {
+        constraints.done_changed |= (reads & ~constraints.done) != 0;
+        constraints.done |= reads;
+        constraints.reads[thread->id] = 0;
+    }
+    unlist(thread);
+}
+
 void sched_constraints_classify(SchedThread *thread)
 {
     const SchedEvent *event = &thread->event;
-    unsigned bit = event->site % 256;
     bool serves = false, breaks = false;
 
-    if (!event->reads || !event->object || !(constraints.site_filter[bit / 64] >> (bit % 64) & 1)) {
+    constraints.reads[thread->id] = 0;
+    if (!event->object || !filter_has(event->site)) {
         return;
     }
     for (unsigned i = 0; i < constraints.plan->constraint_count; i++) {
         const SchedConstraint *c = &constraints.plan->constraints[i];
 
-        if (c->read_site == event->site) {
+        if (event->reads && c->read_site == event->site) {
             bool sees = event->object->last_write == c->write_site;
 
+            constraints.reads[thread->id] |= (uint8_t)(1u << i);
             serves |= sees != c->must_not;
             breaks |= sees == c->must_not;
+        } else if (event->writes && c->must_not && c->write_site == event->site) {
+            breaks |= !(constraints.done >> i & 1);
         }
     }
     if (breaks) {
@@ -94,18 +138,16 @@ void sched_constraints_classify(SchedThread *thread)
     }
 }
 
-void sched_constraints_written(SchedObject *object, void (*changed)(SchedThread *))
+/* Look again at the threads that are held, at one object or (NULL) at any. */
+static void reclassify_held(const SchedObject *object, void (*changed)(SchedThread *))
 {
-    if (!object->held) {
-        return;
-    }
     for (uint32_t i = constraints.held_count; i-- > 0;) {
         SchedThread *thread = constraints.held[i];
 
-        if (thread->event.object != object) {
+        if (object && thread->event.object != object) {
             continue;
         }
-        sched_constraints_release(thread);
+        unlist(thread);
         sched_constraints_classify(thread);
         if (!thread->held) {
             changed(thread);
@@ -113,23 +155,34 @@ void sched_constraints_written(SchedObject *object, void (*changed)(SchedThread 
     }
 }
 
+void sched_constraints_written(SchedObject *object, void (*changed)(SchedThread *))
+{
+    if (object->held) {
+        reclassify_held(object, changed);
+    }
+}
+
 bool sched_constraints_deferred(unsigned weight, void (*changed)(SchedThread *))
 {
+    if (constraints.done_changed) {
+        constraints.done_changed = false;
+        reclassify_held(NULL, changed);
+    }
     if (!constraints.held_count) {
         return false;
     }
     constraints.deferred += weight;
-    if (constraints.deferred <= DEFERRED_MAX) {
+    if (constraints.deferred <= constraints.deferred_most) {
         return false;
     }
     while (constraints.held_count) {
         SchedThread *thread = constraints.held[constraints.held_count - 1];
 
-        sched_constraints_release(thread);
+        unlist(thread);
         changed(thread);
     }
     while (constraints.preferred_count) {
-        sched_constraints_release(constraints.preferred[constraints.preferred_count - 1]);
+        unlist(constraints.preferred[constraints.preferred_count - 1]);
     }
     return true;
 }

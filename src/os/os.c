@@ -1,0 +1,34 @@
+/* Start-up of the simulated OS, and the reset of its state when an execution begins. */
+#include "os/os.h"
+
+#include "os/exit.h"
+#include "os/fd.h"
+#include "os/mutex.h"
+#include "os/once.h"
+#include "os/thread.h"
+#include "os/waitq.h"
+
+/* On the kernel thread, before the body: fibers of an execution that failed are gone, and what they waited for with them. */
+static void begin(void)
+{
+    os_thread_reset();
+    os_waitq_reset();
+    os_mutex_reset();
+    os_once_reset();
+    os_fd_reset();
+    os_pipe_reset();
+    os_epoll_reset();
+    os_real_fd_reset();
+}
+
+void os_init(void)
+{
+    static bool done;
+
+    if (done) {
+        return;
+    }
+    done = true;
+    sched_on_begin(begin);
+    sched_on_thread_end(os_thread_ending);
+}

@@ -1,0 +1,207 @@
+"""
+tools/hunt against a stand-in for libFuzzer (fake_target.py): exit statuses, the table, and above all that no finding is lost.
+
+    python3 -m unittest discover -s tests/tools -p '*_test.py'
+"""
+
+import hashlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+TARGET = "graph_lock"
+PATIENCE_S = 60  # nothing here takes a tenth of it: only a hang does
+
+
+class HuntTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wakefuzz-test-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.build = self.folder / "build"
+        shims = self.folder / "bin"
+        shims.mkdir()
+        for name in ("ninja", "meson"):
+            (shims / name).write_text("#!/bin/sh\nexit 0\n", "ascii")
+            (shims / name).chmod(0o755)
+        for flavour in ("asan", "tsan"):
+            place = self.build / flavour / "fuzz"
+            place.mkdir(parents=True)
+            (self.build / flavour / "build.ninja").touch()
+            shutil.copy(HERE / "fake_target.py", place / TARGET)
+        self.environment = {**os.environ, "WAKEFUZZ_BUILD": str(self.build), "PATH": f"{shims}:{os.environ['PATH']}",
+                            "PYTHONDONTWRITEBYTECODE": "1"}
+        self.findings = self.build / "hunt" / "findings"
+
+    def command(self, *arguments):
+        return [str(ROOT / "tools" / "hunt"), *arguments]
+
+    def hunt(self, behaviour, *arguments):
+        done = subprocess.run(self.command("--time", "1", *arguments), env={**self.environment, "FAKE_TARGET": behaviour},
+                              stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=PATIENCE_S, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def kept(self):
+        return sorted(path.name for path in self.findings.iterdir() if path.suffix != ".txt") if self.findings.exists() else []
+
+    def start_waiting(self):
+        """A hunt whose fuzzer is at work now; the pipe by which the fuzzer tells that it has ended."""
+        ready, done = self.folder / "ready", self.folder / "done"
+        os.mkfifo(ready)
+        os.mkfifo(done)
+        process = subprocess.Popen(self.command("--flavour", "asan", "--seed", "7", TARGET),
+                                   env={**self.environment, "FAKE_TARGET": "waits", "FAKE_READY": str(ready), "FAKE_DONE": str(done)},
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+        self.addCleanup(process.stdout.close)
+        ready.read_bytes()
+        return process, done
+
+    # ---- could not run
+
+    def test_unknown_names_are_refused_with_the_known_ones(self):
+        for arguments, known in ((("--flavour", "msan"), "asan, plain, tsan"), (("no_such_target",), TARGET),
+                                 (("--fault", "no-such-fault"), "there are:"), (("--tmie", "5"), "--help"),
+                                 (("--time", "0"), "whole number"), (("--jobs", "many"), "whole number")):
+            with self.subTest(arguments=arguments):
+                status, output = self.hunt("silent", *arguments)
+                self.assertEqual(status, 2, output)
+                self.assertIn(known, output)
+                self.assertEqual(len(output.splitlines()), 1, output)
+
+    def test_target_that_cannot_run_is_no_silent_success(self):
+        status, output = self.hunt("broken", TARGET)
+        self.assertEqual(status, 2, output)
+        self.assertIn("fake: no threads to be had", output)
+
+    def test_missing_program_is_no_silent_success(self):
+        (self.build / "asan" / "fuzz" / TARGET).unlink()
+        status, output = self.hunt("silent", "--flavour", "asan", TARGET)
+        self.assertEqual(status, 2, output)
+        self.assertIn("cannot start", output)
+
+    # ---- nothing found, something found
+
+    def test_nothing_found(self):
+        status, output = self.hunt("silent", TARGET)
+        self.assertEqual(status, 0, output)
+        rows = [line.split() for line in output.splitlines() if line.startswith(TARGET)]
+        self.assertEqual([row[1] for row in rows], ["asan", "tsan"])
+        for row in rows:
+            self.assertEqual((row[2], row[4], row[5], row[6]), ("4,321", "812", "61", "0"))
+
+    def test_finding_is_kept_and_can_be_replayed(self):
+        status, output = self.hunt("finds", "--flavour", "asan", "--seed", "7", TARGET)
+        name = f"asan-{TARGET}-missed-wakeup-1"
+        self.assertEqual(status, 1, output)
+        self.assertEqual(self.kept(), [name])
+        self.assertEqual((self.findings / name).read_bytes(), b"input of seed 7")
+        self.assertIn(f"replay: {self.build}/asan/fuzz/{TARGET} {self.findings / name}", output)
+        self.assertIn("bdrv_graph_co_rdunlock did not wake it", (self.findings / (name + ".txt")).read_text("utf-8"))
+
+    def test_findings_are_never_overwritten_and_listed_later(self):
+        self.hunt("finds", "--flavour", "asan", "--seed", "7", TARGET)
+        status, output = self.hunt("finds", "--flavour", "asan", "--seed", "8", TARGET)
+        self.assertEqual(status, 1, output)
+        self.assertEqual(self.kept(), [f"asan-{TARGET}-missed-wakeup-{n}" for n in (1, 2)])
+        self.assertEqual((self.findings / self.kept()[0]).read_bytes(), b"input of seed 7")
+        self.assertIn("1 findings of earlier hunts", output)
+
+    def test_keep_going_finds_more_than_one(self):
+        self.hunt("finds", "--time", "3", "--keep-going", "--flavour", "asan", TARGET)
+        self.assertGreater(len(self.kept()), 1)
+
+    def test_full_disk_loses_no_finding(self):
+        status, output = self.hunt("disk-full", "--flavour", "asan", "--seed", "7", TARGET)
+        self.assertEqual(status, 1, output)
+        self.assertIn("disk full?", output)
+        self.assertEqual((self.findings / f"asan-{TARGET}-missed-wakeup-1").read_bytes(), b"input of seed 7")
+
+    def test_no_room_at_all_prints_the_input(self):
+        shutil.rmtree(self.build / "hunt", ignore_errors=True)
+        self.findings.parent.mkdir(parents=True)
+        mount = ("mkdir -p {0} && mount -t tmpfs -o size=4k,nr_inodes=1 full {0} && mount -t tmpfs -o size=4k,nr_inodes=1 full /dev/shm"
+                 " && HOME=/proc TMPDIR=/proc exec \"$@\"").format(self.findings)
+        probe = subprocess.run(["unshare", "-rm", "sh", "-c", mount, "sh", "true"], capture_output=True, check=False)
+        if probe.returncode:
+            self.skipTest("no user namespaces here: " + probe.stderr.decode().strip())
+        done = subprocess.run(["unshare", "-rm", "sh", "-c", mount, "sh", *self.command("--time", "1", "--flavour", "asan", "--seed", "7",
+                                                                                      TARGET)],
+                              env={**self.environment, "FAKE_TARGET": "disk-full"}, stdin=subprocess.DEVNULL, capture_output=True,
+                              encoding="utf-8", timeout=PATIENCE_S, check=False)
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertIn("in base64: aW5wdXQgb2Ygc2VlZCA3", done.stdout)
+
+    # ---- signals
+
+    def test_interrupt_waits_for_the_input_at_hand(self):
+        process, done = self.start_waiting()
+        process.send_signal(signal.SIGINT)
+        done.read_bytes()
+        output = process.communicate(timeout=PATIENCE_S)[0]
+        self.assertEqual(process.returncode, 1, output)
+        self.assertIn("interrupted", output)
+        self.assertEqual(self.kept(), [f"asan-{TARGET}-missed-wakeup-1"])
+
+    def test_killed_hunt_leaves_its_finding_to_the_next(self):
+        process, done = self.start_waiting()
+        process.kill()
+        process.wait(timeout=PATIENCE_S)
+        done.read_bytes()
+        self.assertEqual(self.kept(), [])
+        status, output = self.hunt("silent", "--flavour", "asan", TARGET)
+        self.assertEqual(status, 0, output)
+        self.assertIn("taken over from a hunt that was killed", output)
+        self.assertEqual(self.kept(), [f"asan-{TARGET}-unknown-1"])
+        self.assertEqual((self.findings / self.kept()[0]).read_bytes(), b"input of seed 7")
+
+    def test_two_hunts_in_one_folder_are_refused(self):
+        process, done = self.start_waiting()
+        status, output = self.hunt("silent", "--flavour", "asan", TARGET)
+        self.assertEqual(status, 2, output)
+        self.assertIn("another hunt is at work", output)
+        process.send_signal(signal.SIGINT)
+        done.read_bytes()
+        process.communicate(timeout=PATIENCE_S)
+
+
+class ReportTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        sys.path.insert(0, str(ROOT / "tools" / "lib"))
+
+    def test_verdicts_of_sanitizers(self):
+        from fuzzrun import Report
+        for line, verdict in (
+                ("SUMMARY: AddressSanitizer: heap-use-after-free src/core/bh.c:12:5 in aio_bh_poll", "use-after-free"),
+                ("SUMMARY: AddressSanitizer: heap-buffer-overflow src/core/bh.c:12:5 in aio_bh_poll", "heap-buffer-overflow"),
+                ("SUMMARY: ThreadSanitizer: data race src/core/bh.c:12:5 in aio_bh_poll", "data-race"),
+                ("SUMMARY: UndefinedBehaviorSanitizer: undefined-behavior src/core/bh.c:12:5", "undefined"),
+                ("SUMMARY: AddressSanitizer: 24 byte(s) leaked in 1 allocation(s).", "leak"),
+                ("SUMMARY: libFuzzer: timeout", "timeout")):
+            self.assertEqual(Report(line).verdict, verdict)
+
+    def test_panic_line_wins_over_what_follows_it(self):
+        from fuzzrun import Report
+        report = Report("panic: deadlock: main and iothread0 wait for each other\n==7== ERROR: libFuzzer: deadly signal\n"
+                        "SUMMARY: libFuzzer: deadly signal\n")
+        self.assertEqual((report.verdict, report.summary), ("deadlock", "panic: deadlock: main and iothread0 wait for each other"))
+
+    def test_input_comes_from_the_output_where_the_file_is_not_sound(self):
+        from fuzzrun import Report
+        with tempfile.TemporaryDirectory(prefix="wakefuzz-test-") as folder:
+            path = pathlib.Path(folder) / ("crash-" + hashlib.sha1(b"\0A").hexdigest())
+            path.write_bytes(b"\0")
+            text = f"0x0,0x41,\nartifact_prefix='x'; Test unit written to {path}\n"
+            self.assertEqual(Report(text).input(), b"\0A")
+            path.write_bytes(b"\0A")
+            self.assertEqual(Report(text).input(), b"\0A")
+
+
+if __name__ == "__main__":
+    unittest.main()

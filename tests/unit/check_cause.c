@@ -1,0 +1,239 @@
+/* The root cause of a missed wakeup, on traces written by hand. */
+#include "check_graph_lock_trace.h"
+
+static CheckCause cause_of(unsigned waiter, SchedProbe probe)
+{
+    CheckCause cause;
+
+    check_cause_find(check_trace(), waiter, &probe, &cause);
+    return cause;
+}
+
+/* /check/cause/write: the write, what the writer looked at, and who had written that. */
+static void test_write(void)
+{
+    fake_reset();
+
+    CheckCause cause = cause_of(0, graph_lock_trace());
+
+    g_assert_cmpint(cause.kind, ==, CHECK_CAUSE_WRITE);
+    g_assert_cmpuint(cause.waiter, ==, 0);
+    g_assert_cmpuint(cause.waker, ==, 1);
+    g_assert_cmpuint(cause.object, ==, READER_COUNT);
+    g_assert_cmpuint(cause.look_step, ==, AT_LOOK);
+    g_assert_cmpuint(cause.sleep_step, ==, AT_SLEEP);
+    g_assert_cmpuint(cause.write_step, ==, AT_RDUNLOCK);
+    g_assert_cmpuint(cause.probe_step, ==, AT_PROBE + 1);
+    g_assert_cmpuint(cause.check_step, ==, AT_CHECK);
+    g_assert_cmpuint(cause.check_write_step, ==, AT_CLEAR);
+    g_assert_cmpuint(cause.wake_step, ==, CHECK_NO_STEP);
+}
+
+/* /check/cause/write-before-sleep: the condition came true between the look and the sleep. */
+static void test_write_before_sleep(void)
+{
+    SchedSite *look, *write;
+    SchedProbe probe;
+    size_t at;
+
+    fake_reset();
+    fake_thread("main", NULL);
+    fake_thread("worker", NULL);
+    look = fake_site(SCHED_LOAD, "wait", "&done", 1);
+    write = fake_site(SCHED_STORE, "finish", "&done", 2);
+    fake_load(0, look, 1, 0);
+    at = fake_store(1, write, 1, 0, 1);
+    fake_sleep(fake_call(0, SCHED_CALL_FUTEX_WAIT, 2, NULL));
+    probe.first_step = fake_count();
+    fake_load(0, look, 1, 1);
+    probe.end_step = fake_count();
+    fake_by_hand(probe.first_step, probe.end_step);
+
+    CheckCause cause = cause_of(0, probe);
+
+    g_assert_cmpuint(cause.write_step, ==, at);
+    g_assert_cmpuint(cause.check_step, ==, CHECK_NO_STEP);
+}
+
+/* /check/cause/latest: of two objects that changed, the one that changed last. */
+static void test_latest(void)
+{
+    SchedSite *look_a, *look_b, *write_a, *write_b;
+    SchedProbe probe;
+    size_t at;
+
+    fake_reset();
+    fake_thread("main", NULL);
+    fake_thread("worker", NULL);
+    look_a = fake_site(SCHED_LOAD, "wait", "&a", 1);
+    look_b = fake_site(SCHED_LOAD, "wait", "&b", 2);
+    write_a = fake_site(SCHED_STORE, "work", "&a", 3);
+    write_b = fake_site(SCHED_STORE, "work", "&b", 4);
+    fake_load(0, look_a, 1, 7);
+    fake_load(0, look_b, 2, 7);
+    fake_sleep(fake_call(0, SCHED_CALL_POLL, 3, NULL));
+    fake_store(1, write_b, 2, 7, 8);
+    at = fake_store(1, write_a, 1, 7, 8);
+    probe.first_step = fake_count();
+    fake_load(0, look_a, 1, 8);
+    fake_load(0, look_b, 2, 8);
+    probe.end_step = fake_count();
+    fake_by_hand(probe.first_step, probe.end_step);
+    g_assert_cmpuint(cause_of(0, probe).write_step, ==, at);
+}
+
+/* /check/cause/own-writes: what the resumed waiter changed itself is no condition, nor is what a probe of somebody else wrote. */
+static void test_own_writes(void)
+{
+    SchedSite *look, *own, *other;
+    SchedProbe probe;
+
+    fake_reset();
+    fake_thread("main", NULL);
+    fake_thread("worker", NULL);
+    look = fake_site(SCHED_LOAD, "wait", "&polls", 1);
+    own = fake_site(SCHED_RMW, "wait", "&polls", 2);
+    other = fake_site(SCHED_STORE, "work", "&flag", 3);
+    fake_load(0, look, 1, 5);
+    fake_load(0, fake_site(SCHED_LOAD, "wait", "&flag", 4), 2, 0);
+    fake_sleep(fake_call(0, SCHED_CALL_POLL, 3, NULL));
+    fake_store(1, other, 2, 0, 1); /* in an earlier probe of the worker */
+    fake_by_hand(3, 4);
+    probe.first_step = fake_count();
+    fake_store(0, own, 1, 5, 6);
+    fake_load(0, look, 1, 6);
+    fake_load(0, look, 2, 1);
+    probe.end_step = fake_count();
+    fake_by_hand(probe.first_step, probe.end_step);
+
+    CheckCause cause = cause_of(0, probe);
+
+    g_assert_cmpint(cause.kind, ==, CHECK_CAUSE_UNKNOWN);
+    g_assert_cmpuint(cause.waker, ==, CHECK_NO_THREAD);
+    g_assert_cmpuint(cause.sleep_step, ==, 2);
+}
+
+/* /check/cause/beyond-the-loop: what the waiter reads once it is out of its loop is no condition, though it changed later. */
+static void test_beyond_the_loop(void)
+{
+    SchedSite *look, *next;
+    SchedProbe probe;
+    size_t at;
+
+    fake_reset();
+    fake_thread("main", NULL);
+    fake_thread("worker", NULL);
+    look = fake_site(SCHED_LOAD, "wait", "&done", 1);
+    next = fake_site(SCHED_LOAD, "next_round", "&generation", 2);
+    fake_load(0, next, 2, 1);
+    fake_load(0, look, 1, 0);
+    fake_sleep(fake_call(0, SCHED_CALL_POLL, 3, NULL));
+    at = fake_store(1, fake_site(SCHED_STORE, "finish", "&done", 3), 1, 0, 1);
+    fake_store(1, fake_site(SCHED_STORE, "finish", "&generation", 4), 2, 1, 2);
+    probe.first_step = fake_count();
+    fake_load(0, look, 1, 1);
+    fake_store(0, fake_site(SCHED_STORE, "next_round", "&rounds", 5), 4, 0, 1); /* never done before: out of the loop */
+    fake_load(0, next, 2, 2);
+    probe.end_step = fake_count();
+    fake_by_hand(probe.first_step, probe.end_step);
+    g_assert_cmpuint(cause_of(0, probe).write_step, ==, at);
+}
+
+/* /check/cause/announcement: of the waker's reads the one that the waiter wrote, though another came first. */
+static void test_announcement(void)
+{
+    SchedSite *look;
+    SchedProbe probe;
+    size_t check, wake;
+
+    fake_reset();
+    fake_thread("main", NULL);
+    fake_thread("worker", NULL);
+    look = fake_site(SCHED_LOAD, "wait", "&done", 1);
+    fake_store(0, fake_site(SCHED_STORE, "wait", "&notify_me", 2), 2, 0, 2);
+    fake_load(0, look, 1, 0);
+    fake_sleep(fake_call(0, SCHED_CALL_POLL, 3, NULL));
+    fake_store(1, fake_site(SCHED_STORE, "finish", "&done", 3), 1, 0, 1);
+    fake_load(1, fake_site(SCHED_LOAD, "finish", "&statistics", 4), 5, 9);
+    check = fake_load(1, fake_site(SCHED_LOAD, "notify", "&notify_me", 5), 2, 2);
+    wake = fake_call(1, SCHED_CALL_WRITE, 6, NULL);
+    fake_sleep(fake_call(1, SCHED_CALL_POLL, 7, NULL));
+    fake_load(1, fake_site(SCHED_LOAD, "later", "&notify_me", 6), 2, 2); /* after its sleep: another story */
+    probe.first_step = fake_count();
+    fake_load(0, look, 1, 1);
+    probe.end_step = fake_count();
+    fake_by_hand(probe.first_step, probe.end_step);
+
+    CheckCause cause = cause_of(0, probe);
+
+    g_assert_cmpuint(cause.check_step, ==, check);
+    g_assert_cmpuint(cause.check_write_step, ==, 0);
+    g_assert_cmpuint(cause.wake_step, ==, wake);
+}
+
+/* /check/cause/guard: the condition is plain data; the last to let go of its mutex is named. */
+static void test_guard(void)
+{
+    enum { MUTEX = 1, COND, OTHER_MUTEX };
+    SchedProbe probe;
+    size_t at;
+
+    fake_reset();
+    fake_thread("main", NULL);
+    fake_thread("worker", NULL);
+    fake_call(0, SCHED_CALL_MUTEX_LOCK, MUTEX, NULL);
+    fake_sleep(fake_call(0, SCHED_CALL_COND_WAIT, COND, NULL));
+    fake_call(1, SCHED_CALL_MUTEX_LOCK, MUTEX, NULL);
+    at = fake_call(1, SCHED_CALL_MUTEX_UNLOCK, MUTEX, NULL);
+    fake_call(1, SCHED_CALL_MUTEX_UNLOCK, OTHER_MUTEX, NULL);
+    probe.first_step = fake_count();
+    fake_call(0, SCHED_CALL_MUTEX_LOCK, MUTEX, NULL);
+    probe.end_step = fake_count();
+    fake_by_hand(probe.first_step, probe.end_step);
+
+    CheckCause cause = cause_of(0, probe);
+
+    g_assert_cmpint(cause.kind, ==, CHECK_CAUSE_GUARD);
+    g_assert_cmpuint(cause.write_step, ==, at);
+    g_assert_cmpuint(cause.waker, ==, 1);
+}
+
+/* /check/cause/on-stack: an object on a stack has no identity; its address serves. */
+static void test_on_stack(void)
+{
+    SchedSite *look;
+    SchedProbe probe;
+    size_t at;
+
+    fake_reset();
+    fake_thread("main", NULL);
+    fake_thread("worker", NULL);
+    look = fake_site(SCHED_LOAD, "wait", "&data.done", 1);
+    fake_load(0, look, 0, 0);
+    fake_sleep(fake_call(0, SCHED_CALL_POLL, 3, NULL));
+    at = fake_store(1, fake_site(SCHED_STORE, "finish", "&data->done", 3), 0, 0, 1);
+    probe.first_step = fake_count();
+    fake_load(0, look, 0, 1);
+    probe.end_step = fake_count();
+    fake_by_hand(probe.first_step, probe.end_step);
+    for (size_t i = 0; i < fake_count(); i++) {
+        if (fake_step(i)->operation != SCHED_CALL) {
+            fake_step(i)->object = 0x7f0000001000;
+        }
+    }
+    g_assert_cmpuint(cause_of(0, probe).write_step, ==, at);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/check/cause/write", test_write);
+    g_test_add_func("/check/cause/write-before-sleep", test_write_before_sleep);
+    g_test_add_func("/check/cause/latest", test_latest);
+    g_test_add_func("/check/cause/own-writes", test_own_writes);
+    g_test_add_func("/check/cause/beyond-the-loop", test_beyond_the_loop);
+    g_test_add_func("/check/cause/announcement", test_announcement);
+    g_test_add_func("/check/cause/guard", test_guard);
+    g_test_add_func("/check/cause/on-stack", test_on_stack);
+    return g_test_run();
+}

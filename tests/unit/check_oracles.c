@@ -1,0 +1,616 @@
+/*
+ * A positive control for each oracle: small pthread programs with one bug each, run by the scheduler on the simulated OS, and the
+ * whole way from the execution to the printed report.
+ *
+ * 1. A program sets its state up at the beginning of its body: executions follow each other in one process.
+ * 2. Where a bug needs a certain order, seeds are tried in turn; SEEDS_MAX is 20 times what the rarest one needs here (it shows in one of
+ *    two random walks or more often, so 200 seeds miss it with probability 2^-200).
+ */
+#include <glib.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "check/check.h"
+#include "core/atomic.h"
+#include "os/os.h"
+#include "report/report.h"
+#include "report/symbolize.h"
+#include "sched/sched.h"
+
+enum { SEEDS_MAX = 200 };
+
+static const SchedResult *result;
+static CheckResult check;
+static char *report;
+
+static void run_plan(void (*body)(void *), const SchedPlan *plan, const SchedLimits *limits)
+{
+    result = sched_run(body, NULL, plan, limits);
+    check = check_judge(result);
+}
+
+/* First-in-first-out. */
+static void run(void (*body)(void *))
+{
+    const SchedPlan plan = { .atomics = true };
+
+    run_plan(body, &plan, NULL);
+}
+
+static void run_until(void (*body)(void *), CheckVerdict verdict)
+{
+    SchedPlan plan = { .base = SCHED_BASE_WALK, .atomics = true, .parameter = 0 };
+
+    for (plan.seed = 0; plan.seed < SEEDS_MAX; plan.seed++) {
+        run_plan(body, &plan, NULL);
+        if (check.verdict != CHECK_NONE) {
+            break;
+        }
+    }
+    g_assert_cmpstr(check_verdict_name(check.verdict), ==, check_verdict_name(verdict));
+}
+
+/* The report of the last execution. */
+static const char *printed(void)
+{
+    const ReportFinding finding = { .result = result, .check = &check, .replay = "target crash-1", .input_bytes = 6,
+                                    .execution = 3 };
+    size_t size;
+    FILE *out;
+
+    free(report);
+    out = open_memstream(&report, &size);
+    report_print(out, &finding);
+    fclose(out);
+    if (g_test_verbose()) {
+        g_print("%s\n", report);
+    }
+    return report;
+}
+
+static void assert_has(const char *text, const char *part)
+{
+    if (!strstr(text, part)) {
+        g_error("'%s' is not in the report:\n%s", part, text);
+    }
+}
+
+/* parts, in this order. */
+static void assert_order(const char *text, const char *const *parts)
+{
+    for (; *parts; parts++) {
+        const char *at = strstr(text, *parts);
+
+        if (!at) {
+            g_error("'%s' is not where it should be in the report:\n%s", *parts, report);
+        }
+        text = at + strlen(*parts);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------- programs */
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER, other_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
+static int ready, waiting;
+static bool plain_ready;
+static struct timespec deadline;
+
+static void set_up(void)
+{
+    mutex = other_mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    cond = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+    ready = waiting = 0;
+    plain_ready = false;
+}
+
+__attribute__((noinline)) static void wait_until_ready(void)
+{
+    pthread_mutex_lock(&mutex);
+    qatomic_set(&waiting, 1);
+    while (!qatomic_read(&ready)) {
+        pthread_cond_wait(&cond, &mutex);
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
+/* The bug: it signals only where it sees a waiter, and looks too early. */
+__attribute__((noinline)) static void make_ready_without_signal(void)
+{
+    pthread_mutex_lock(&mutex);
+    qatomic_set(&ready, 1);
+    if (qatomic_read(&waiting) > 1) {
+        pthread_cond_signal(&cond);
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
+static void *forgetful_worker(void *unused)
+{
+    (void)unused;
+    make_ready_without_signal();
+    return NULL;
+}
+
+static void missed_wakeup_body(void *unused)
+{
+    pthread_t thread;
+
+    (void)unused;
+    set_up();
+    pthread_create(&thread, NULL, forgetful_worker, NULL);
+    pthread_setname_np(thread, "worker");
+    wait_until_ready();
+    pthread_join(thread, NULL);
+}
+
+__attribute__((noinline)) static void wait_for_plain_flag(void)
+{
+    pthread_mutex_lock(&mutex);
+    while (!plain_ready) {
+        pthread_cond_wait(&cond, &mutex);
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
+static void *plain_worker(void *unused)
+{
+    (void)unused;
+    pthread_mutex_lock(&mutex);
+    plain_ready = true;
+    pthread_mutex_unlock(&mutex);
+    return NULL;
+}
+
+static void plain_missed_wakeup_body(void *unused)
+{
+    pthread_t thread;
+
+    (void)unused;
+    set_up();
+    pthread_create(&thread, NULL, plain_worker, NULL);
+    wait_for_plain_flag();
+    pthread_join(thread, NULL);
+}
+
+/* The mutex is held by one that sleeps for ever: the waiter is owed nothing. */
+static void *holds_mutex_for_ever(void *unused)
+{
+    (void)unused;
+    pthread_mutex_lock(&other_mutex);
+    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&other_mutex);
+    return NULL;
+}
+
+static void stuck_behind_mutex_body(void *unused)
+{
+    pthread_t thread;
+
+    (void)unused;
+    set_up();
+    pthread_create(&thread, NULL, holds_mutex_for_ever, NULL);
+    wait_until_ready();
+}
+
+__attribute__((noinline)) static void take_both(pthread_mutex_t *first, pthread_mutex_t *second)
+{
+    pthread_mutex_lock(first);
+    pthread_mutex_lock(second);
+    pthread_mutex_unlock(second);
+    pthread_mutex_unlock(first);
+}
+
+static void *reversed(void *unused)
+{
+    (void)unused;
+    take_both(&other_mutex, &mutex);
+    return NULL;
+}
+
+static void deadlock_body(void *unused)
+{
+    pthread_t thread;
+
+    (void)unused;
+    set_up();
+    pthread_create(&thread, NULL, reversed, NULL);
+    take_both(&mutex, &other_mutex);
+    pthread_join(thread, NULL);
+}
+
+static void idle_deadlock_body(void *unused)
+{
+    (void)unused;
+    set_up();
+    wait_until_ready();
+}
+
+__attribute__((noinline)) static void spin_until_ready(void)
+{
+    while (!qatomic_read(&ready)) {
+        qatomic_set(&waiting, 1);
+    }
+}
+
+static void livelock_body(void *unused)
+{
+    (void)unused;
+    set_up();
+    spin_until_ready();
+}
+
+static void *ends_at_once(void *unused)
+{
+    return unused;
+}
+
+static void leak_body(void *unused)
+{
+    pthread_t thread;
+
+    (void)unused;
+    set_up();
+    pthread_create(&thread, NULL, ends_at_once, NULL);
+}
+
+static void *waits_for_ever(void *unused)
+{
+    (void)unused;
+    wait_until_ready();
+    return NULL;
+}
+
+static void leak_of_sleeper_body(void *unused)
+{
+    pthread_t thread;
+
+    (void)unused;
+    set_up();
+    pthread_create(&thread, NULL, waits_for_ever, NULL);
+    pthread_setname_np(thread, "idler");
+    pthread_detach(thread);
+}
+
+__attribute__((noinline)) static void wait_with_timer(void)
+{
+    pthread_mutex_lock(&mutex);
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += 600;
+    while (!qatomic_read(&ready)) {
+        if (pthread_cond_timedwait(&cond, &mutex, &deadline)) {
+            break;
+        }
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
+static void late_body(void *unused)
+{
+    pthread_t thread;
+
+    (void)unused;
+    set_up();
+    pthread_create(&thread, NULL, forgetful_worker, NULL);
+    wait_with_timer();
+    pthread_join(thread, NULL);
+}
+
+/* Nobody makes it ready: the same wait, and nothing is late. */
+static void patient_body(void *unused)
+{
+    (void)unused;
+    set_up();
+    wait_with_timer();
+}
+
+static void descend(unsigned depth);
+
+__attribute__((noinline)) static void complete_one(unsigned depth)
+{
+    descend(depth + 1);
+    qatomic_set(&waiting, (int)depth);
+}
+
+__attribute__((noinline)) static void descend(unsigned depth)
+{
+    qatomic_set(&ready, (int)depth);
+    if (depth < 100000) {
+        complete_one(depth);
+    }
+    qatomic_set(&ready, 0);
+}
+
+static void recursion_body(void *unused)
+{
+    (void)unused;
+    set_up();
+    descend(0);
+}
+
+__attribute__((noinline)) static void fail_here(void)
+{
+    sched_fail("double-entry", "coroutine 'reader' is entered already");
+}
+
+static void failing_body(void *unused)
+{
+    (void)unused;
+    fail_here();
+}
+
+static GMutex glib_mutex;
+static GCond glib_cond;
+
+__attribute__((noinline)) static void wait_in_glib(void)
+{
+    g_mutex_lock(&glib_mutex);
+    while (!plain_ready) {
+        g_cond_wait(&glib_cond, &glib_mutex);
+    }
+    g_mutex_unlock(&glib_mutex);
+}
+
+static void *glib_worker(void *unused)
+{
+    (void)unused;
+    g_mutex_lock(&glib_mutex);
+    plain_ready = true;
+    g_mutex_unlock(&glib_mutex);
+    return NULL;
+}
+
+static void glib_body(void *unused)
+{
+    pthread_t thread;
+
+    (void)unused;
+    set_up();
+    memset(&glib_mutex, 0, sizeof(glib_mutex));
+    memset(&glib_cond, 0, sizeof(glib_cond));
+    pthread_create(&thread, NULL, glib_worker, NULL);
+    wait_in_glib();
+    pthread_join(thread, NULL);
+}
+
+/* ------------------------------------------------------------------------------------------- tests */
+
+/* /check/missed-wakeup: verdict, culprit, cause and report. */
+static void test_missed_wakeup(void)
+{
+    static const char *const parts[] = {
+        "panic: missed-wakeup: main waits in wait_until_ready, make_ready_without_signal did not wake it\n    #0 0x",
+        "in pthread_cond_wait src/os/cond.c:", "\n    #1 0x", "in wait_until_ready tests/unit/check_oracles.c:",
+        "\n    #2 0x", "in missed_wakeup_body tests/unit/check_oracles.c:",
+        "  cause  step ", "worker: ready 0 -> 1 made main's condition true (check_oracles.c:",
+        "worker: read waiting == 1, written by main at step ", ", and did not wake main.",
+        "Woken by hand, main runs to its end: a missed wakeup, not a deadlock.", "  step | main",
+        "| worker", "make_ready_without_signal: ready 0 -> 1", "waiting == 1: no wakeup", "(by hand) ready == 1",
+        "  quiescent: 1 thread asleep, no timer, no I/O\n", " 6 bytes; execution 3; trace hash ",
+        "  replay: target crash-1\n",
+        "DEDUP_TOKEN: missed-wakeup--wait_until_ready--make_ready_without_signal--missed_wakeup_body\n", NULL
+    };
+
+    run(missed_wakeup_body);
+    g_assert_cmpint(check.verdict, ==, CHECK_MISSED_WAKEUP);
+    g_assert_true(check.culprit == sched_thread_by_id(0));
+    g_assert_cmpint(check.cause.kind, ==, CHECK_CAUSE_WRITE);
+    g_assert_cmpuint(check.cause.waker, ==, 1);
+    assert_order(printed(), parts);
+}
+
+/* /check/missed-wakeup/plain: the condition is no atomic variable. */
+static void test_missed_wakeup_plain(void)
+{
+    run(plain_missed_wakeup_body);
+    g_assert_cmpint(check.verdict, ==, CHECK_MISSED_WAKEUP);
+    g_assert_cmpint(check.cause.kind, ==, CHECK_CAUSE_GUARD);
+    g_assert_cmpuint(check.cause.waker, ==, 1);
+    assert_has(printed(), "panic: missed-wakeup: main waits in wait_for_plain_flag, plain_worker did not wake it\n");
+    assert_has(report, "plain_worker let go of the mutex that guards main's condition (check_oracles.c:");
+}
+
+/* /report/stack/library: a library without frame pointers lies on the way, and the stack goes through it, also that of the thread
+ * which the experiment has moved on. */
+static void test_stack_through_library(void)
+{
+    static const char *const parts[] = { "panic: missed-wakeup: main waits in wait_in_glib, ", "    #0 0x", " in syscall src/os/",
+                                         "    #1 0x", " in g_cond_wait (libglib-2.0.so", " in wait_in_glib tests/unit/check_oracles.c:",
+                                         " in glib_body tests/unit/check_oracles.c:", NULL };
+
+    run(glib_body);
+    g_assert_cmpint(check.verdict, ==, CHECK_MISSED_WAKEUP);
+    assert_order(printed(), parts);
+}
+
+/* /check/deadlock: two locks in two orders. */
+static void test_deadlock(void)
+{
+    run_until(deadlock_body, CHECK_DEADLOCK);
+    assert_has(printed(), "panic: deadlock: main waits in take_both for a mutex that thread1 holds, "
+                          "thread1 waits in take_both for a mutex that main holds\n");
+    assert_has(report, "in pthread_mutex_lock src/os/mutex.c:");
+    assert_has(report, "  thread1, asleep in mutex lock:\n");
+}
+
+/* /check/deadlock/idle: woken by hand it sleeps again: nothing was lost. */
+static void test_deadlock_idle(void)
+{
+    run(idle_deadlock_body);
+    g_assert_cmpint(check.verdict, ==, CHECK_DEADLOCK);
+    g_assert_cmpuint(check_experiment()->examined, ==, 1);
+    assert_has(printed(), "panic: deadlock: main waits in wait_until_ready, and nobody is left to wake it\n");
+}
+
+/* /check/deadlock/behind-mutex: a condition wait that cannot get its mutex back is no progress. */
+static void test_deadlock_behind_mutex(void)
+{
+    run(stuck_behind_mutex_body);
+    g_assert_cmpint(check.verdict, ==, CHECK_DEADLOCK);
+}
+
+/* /check/livelock: the loop is found and named. */
+static void test_livelock(void)
+{
+    const SchedLimits limits = { .steps = 2000 };
+    const SchedPlan plan = { .atomics = true };
+
+    run_plan(livelock_body, &plan, &limits);
+    g_assert_cmpint(check.verdict, ==, CHECK_LIVELOCK);
+    g_assert_cmpuint(check.loop.length, ==, 2);
+    assert_has(printed(), "panic: livelock: main repeats 2 steps in spin_until_ready; 2000 steps\n");
+}
+
+/* /check/leak, /check/leak/sleeper */
+static void test_leak(void)
+{
+    run(leak_body);
+    g_assert_cmpint(check.verdict, ==, CHECK_LEAK);
+    assert_has(printed(), "panic: leak: 1 thread (ended, but neither joined nor detached) left at the end\n");
+}
+
+static void test_leak_sleeper(void)
+{
+    run(leak_of_sleeper_body);
+    g_assert_cmpint(check.verdict, ==, CHECK_LEAK);
+    assert_has(printed(), "panic: leak: 1 thread (idler) left at the end\n");
+    assert_has(report, "in wait_until_ready tests/unit/check_oracles.c:");
+}
+
+/* /check/late-wakeup: a timer would have rescued it ten minutes later; without anything to miss the same wait is good. */
+static void test_late_wakeup(void)
+{
+    run(late_body);
+    g_assert_cmpint(check.verdict, ==, CHECK_LATE_WAKEUP);
+    g_assert_cmpuint(check.late_ns / 1000000000, ==, 600);
+    assert_has(printed(), "panic: late-wakeup: main waits in wait_with_timer, make_ready_without_signal did not wake it; only a "
+                          "timer would have, ");
+    run(patient_body);
+    g_assert_cmpint(check.verdict, ==, CHECK_NONE);
+}
+
+/* /check/stack-overflow: the circle, its length, and how often. */
+static void test_stack_overflow(void)
+{
+    run(recursion_body);
+    g_assert_cmpint(check.verdict, ==, CHECK_STACK_OVERFLOW);
+    assert_has(printed(), "panic: stack-overflow: main recurses: complete_one > descend > complete_one (2 frames, 256 times)\n");
+    assert_has(report, " frames not shown\n");
+    assert_has(report, "DEDUP_TOKEN: stack-overflow--complete_one--descend\n");
+}
+
+/* /check/failure: the culprit's stack begins at whoever failed. */
+static void test_failure(void)
+{
+    run(failing_body);
+    g_assert_cmpint(check.verdict, ==, CHECK_DOUBLE_ENTRY);
+    assert_has(printed(), "panic: double-entry: coroutine 'reader' is entered already (main)\n    #0 0x");
+    assert_has(report, "#0 ");
+    assert_has(report, "in fail_here tests/unit/check_oracles.c:");
+    assert_has(report, "DEDUP_TOKEN: double-entry--fail_here--failing_body\n");
+}
+
+/* /check/good: nothing is said about a good execution, and one is possible. */
+static void test_good(void)
+{
+    const SchedPlan plan = { .atomics = true };
+
+    run_plan(deadlock_body, &plan, NULL);
+    g_assert_cmpint(check.verdict, ==, CHECK_NONE);
+}
+
+/* /check/replay: the same plan gives the same execution; another one does not, and the first step that differs is named. */
+static void test_replay(void)
+{
+    const SchedPlan fifo = { .atomics = true };
+    SchedPlan walk = { .base = SCHED_BASE_WALK, .atomics = true };
+    CheckRecording *recording;
+
+    run_plan(missed_wakeup_body, &fifo, NULL);
+    recording = check_record(result);
+    run_plan(missed_wakeup_body, &fifo, NULL);
+    g_assert_cmpint(check_compare(recording, result).verdict, ==, CHECK_NONE);
+    do {
+        walk.seed++;
+        run_plan(missed_wakeup_body, &walk, NULL);
+    } while (result->deviation_count == 0);
+    check = check_compare(recording, result);
+    g_assert_cmpint(check.verdict, ==, CHECK_NONDETERMINISM);
+    g_assert_cmpuint(check.step, !=, CHECK_NO_STEP);
+    assert_has(printed(), "panic: nondeterminism: step ");
+    check_recording_free(recording);
+}
+
+/* /report/abort: what the process says last, for ClusterFuzz: the hash within 80 characters, frames below abort_on_finding, SIGABRT. */
+static void test_abort(void)
+{
+    if (g_test_subprocess()) {
+        run(missed_wakeup_body);
+        printed();
+        abort_on_finding(stderr);
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_failed();
+    g_test_trap_assert_stderr("*panic: missed-wakeup: FuzzerHash=????????: main waits in wait_until_ready, *\n"
+                              "    #0 0x* in abort_on_finding src/report/report.c:*\n"
+                              "    #1 0x* in pthread_cond_wait src/os/cond.c:*\n"
+                              "    #2 0x* in wait_until_ready tests/unit/check_oracles.c:*");
+}
+
+static void one_coroutine(ReportVisitCoroutine *visit, void *opaque)
+{
+    static uintptr_t stack[8];
+    const ReportCoroutine coroutine = { .name = "reader_entry", .strand = 2, .low = stack, .high = stack + 8, .frame = &stack[2],
+                                        .pc = (void *)((uintptr_t)wait_until_ready + 1), .where = "iothread0" };
+
+    /* two frames, and a frame pointer that leads out of the stack */
+    stack[2] = (uintptr_t)&stack[5];
+    stack[3] = (uintptr_t)make_ready_without_signal + 1;
+    stack[5] = (uintptr_t)stack + 4096;
+    stack[6] = (uintptr_t)fail_here + 1;
+    visit(&coroutine, opaque);
+}
+
+/* /report/coroutines: walked by their frame pointers, within their bounds. */
+static void test_coroutines(void)
+{
+    static const char *const parts[] = { "  coroutine 2, reader_entry (iothread0), suspended:\n    #0 ", "in wait_until_ready ",
+                                         "    #1 ", "in make_ready_without_signal ", "    #2 ", "in fail_here ", NULL };
+
+    report_set_coroutines(one_coroutine);
+    run(idle_deadlock_body);
+    assert_order(printed(), parts);
+    report_set_coroutines(NULL);
+    run(idle_deadlock_body);
+    g_assert_null(strstr(printed(), "coroutine"));
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    if (sched_init()) {
+        g_error("the scheduler cannot be prepared");
+    }
+    os_init();
+    check_init();
+    sched_set_namer(report_site_namer);
+    g_test_add_func("/check/missed-wakeup", test_missed_wakeup);
+    g_test_add_func("/check/missed-wakeup/plain", test_missed_wakeup_plain);
+    g_test_add_func("/check/deadlock", test_deadlock);
+    g_test_add_func("/check/deadlock/idle", test_deadlock_idle);
+    g_test_add_func("/check/deadlock/behind-mutex", test_deadlock_behind_mutex);
+    g_test_add_func("/check/livelock", test_livelock);
+    g_test_add_func("/check/leak", test_leak);
+    g_test_add_func("/check/leak/sleeper", test_leak_sleeper);
+    g_test_add_func("/check/late-wakeup", test_late_wakeup);
+    g_test_add_func("/check/stack-overflow", test_stack_overflow);
+    g_test_add_func("/check/failure", test_failure);
+    g_test_add_func("/check/good", test_good);
+    g_test_add_func("/check/replay", test_replay);
+    g_test_add_func("/report/stack/library", test_stack_through_library);
+    g_test_add_func("/report/abort", test_abort);
+    g_test_add_func("/report/coroutines", test_coroutines);
+    return g_test_run();
+}

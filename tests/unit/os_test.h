@@ -1,0 +1,58 @@
+/*
+ * Comparing the simulated OS with the real one: the same program runs natively, on real threads and the real kernel, and simulated under
+ * several plans. Whatever it says must be the same, line by line.
+ *
+ * A program says only what does not depend on the order of its threads, or orders them itself (joins, barriers, predicates under a lock).
+ * It never sleeps to wait for something; time-outs that it lets pass are 20 ms at most.
+ */
+#ifndef WAKEFUZZ_TESTS_UNIT_OS_TEST_H
+#define WAKEFUZZ_TESTS_UNIT_OS_TEST_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+
+#include "sched/sched.h"
+
+typedef struct OsProgram {
+    const char *path; /* "/os/mutex/relock": the property */
+    void (*run)(void);
+} OsProgram;
+
+/* Add a line to the transcript. Callers order themselves. */
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void say_call(const char *text, long result, bool returns_error);
+
+/* Say a call's text and its result; of a system call with errno where it is negative, of a pthread call by the name of the error. */
+#define SYS(call)                                 \
+    ({                                            \
+        errno = 0;                                \
+        long result_ = (long)(call);              \
+        say_call(#call, result_, false);          \
+        result_;                                  \
+    })
+#define PTH(call)                                 \
+    ({                                            \
+        long result_ = (long)(call);              \
+        say_call(#call, result_, true);           \
+        result_;                                  \
+    })
+
+/* Threads of a program; failures abort. */
+pthread_t start(void *(*function)(void *), void *argument);
+void *finish(pthread_t thread);
+
+/* clock's time in so many ms; negative: in the past. */
+struct timespec in_ms(clockid_t clock, long ms);
+
+/* Run every program natively and simulated, as GLib tests. For main(). */
+int os_test_run(int argc, char **argv, const OsProgram *programs, size_t count);
+
+/* Run body simulated and first-in-first-out, whatever its outcome. */
+const SchedResult *os_test_simulate(void (*body)(void *), void *argument);
+
+#endif

@@ -1,0 +1,182 @@
+/* The symbolizer, asked about this very program. Lines are taken with __LINE__, so that the file may be edited. */
+#include <glib.h>
+#include <string.h>
+
+#include "report/symbolize.h"
+
+typedef struct Place {
+    uintptr_t pc; /* of a return address, less one */
+    unsigned line;
+} Place;
+
+static Place place;
+static volatile unsigned kept;
+
+__attribute__((noinline)) static void note_caller(unsigned line)
+{
+    place = (Place){ (uintptr_t)__builtin_return_address(0) - 1, line };
+}
+
+__attribute__((noinline)) static void plain_function(void)
+{
+    note_caller(__LINE__);
+    kept++;
+}
+
+static unsigned inlined_line;
+
+static inline __attribute__((always_inline)) void inlined_function(void)
+{
+    inlined_line = __LINE__ + 1;
+    note_caller(__LINE__);
+    kept++;
+}
+
+static unsigned outer_line;
+
+__attribute__((noinline)) static void outer_function(void)
+{
+    outer_line = __LINE__ + 1;
+    inlined_function();
+    kept++;
+}
+
+__attribute__((noinline)) static void outer_function_plainly(void)
+{
+    note_caller(__LINE__);
+    kept++;
+}
+
+/* /report/symbolize/caller: function, line, and a path that begins at the root of the source tree. */
+static void test_caller(void)
+{
+    const ReportFrame *frames;
+
+    plain_function();
+    g_assert_cmpuint(report_symbolize(place.pc, &frames), ==, 1);
+    g_assert_cmpstr(frames[0].function, ==, "plain_function");
+    g_assert_cmpuint(frames[0].line, ==, place.line);
+    g_assert_cmpstr(frames[0].file, ==, "tests/unit/report_symbolize.c");
+    g_assert_false(frames[0].inlined);
+    g_assert_cmpstr(frames[0].module, !=, "??");
+}
+
+/* /report/symbolize/inlined: the inlined function, with its own line, then its caller with the line of the call. */
+static void test_inlined(void)
+{
+    const ReportFrame *frames;
+
+    outer_function();
+    g_assert_cmpuint(report_symbolize(place.pc, &frames), ==, 2);
+    g_assert_cmpstr(frames[0].function, ==, "inlined_function");
+    g_assert_cmpuint(frames[0].line, ==, inlined_line);
+    g_assert_true(frames[0].inlined);
+    g_assert_cmpstr(frames[1].function, ==, "outer_function");
+    g_assert_cmpuint(frames[1].line, ==, outer_line);
+    g_assert_cmpstr(frames[1].file, ==, "tests/unit/report_symbolize.c");
+    g_assert_false(frames[1].inlined);
+}
+
+/* /report/symbolize/library: without debug information there is still the symbol and the module. */
+static void test_library(void)
+{
+    const ReportFrame *frames;
+
+    report_symbolize((uintptr_t)g_strdup, &frames);
+    g_assert_cmpstr(frames[0].function, ==, "g_strdup");
+    g_assert_true(strstr(frames[0].module, "glib") != NULL);
+}
+
+/* /report/symbolize/nowhere: an address of nothing is no error. */
+static void test_nowhere(void)
+{
+    const ReportFrame *frames;
+
+    g_assert_cmpuint(report_symbolize(1, &frames), ==, 1);
+    g_assert_cmpstr(frames[0].function, ==, "??");
+    g_assert_cmpuint(report_symbolize(0, &frames), ==, 1);
+    g_assert_cmpstr(frames[0].function, ==, "??");
+}
+
+/* /report/symbolize/kept: asked again, the same frames: memory stays flat however often a place is asked for. 3,000 addresses are more
+ * than the table's first 1,024 slots hold, so that it has to grow in between. */
+static void test_kept(void)
+{
+    const ReportFrame *first, *again;
+
+    plain_function();
+    report_symbolize(place.pc, &first);
+    for (uintptr_t i = 0; i < 3000; i++) {
+        const ReportFrame *other;
+
+        report_symbolize(16 + i, &other);
+    }
+    report_symbolize(place.pc, &again);
+    g_assert_true(first == again);
+}
+
+static uint32_t name_of(void (*function)(void), void *caller)
+{
+    void *pcs[3] = { NULL, caller, NULL };
+
+    function();
+    pcs[0] = (void *)(place.pc + 1);
+    return report_site_namer(pcs, 3);
+}
+
+static void *return_address_in_plain_function(void)
+{
+    plain_function();
+    return (void *)(place.pc + 1);
+}
+
+/* /report/namer/functions: another function, another number; the same function, the same number, whoever else called it. */
+static void test_namer(void)
+{
+    void *caller = return_address_in_plain_function();
+    uint32_t plain = name_of(plain_function, caller);
+
+    g_assert_cmpuint(plain, ==, name_of(plain_function, caller));
+    g_assert_cmpuint(plain, !=, name_of(outer_function_plainly, caller));
+    g_assert_cmpuint(plain, !=, name_of(plain_function, (char *)(uintptr_t)g_strdup + 1));
+}
+
+__attribute__((noinline)) static void twin_inner(void)
+{
+    note_caller(__LINE__);
+    kept++;
+}
+
+/* /report/namer/inlining: "inlined_function called by outer_function" has one number, were it inlined there or not. FNV-1a of the names,
+ * as a call that nobody inlined gives it. */
+static void test_namer_inlining(void)
+{
+    static const char names[] = "inlined_function/outer_function/";
+    uint32_t expected = 2166136261u;
+
+    for (const char *c = names; *c; c++) {
+        expected = (expected ^ (uint8_t)*c) * 16777619u;
+    }
+    g_assert_cmpuint(name_of(outer_function, return_address_in_plain_function()), ==, expected);
+
+    static const char plain_names[] = "twin_inner/plain_function/";
+
+    expected = 2166136261u;
+    for (const char *c = plain_names; *c; c++) {
+        expected = (expected ^ (uint8_t)*c) * 16777619u;
+    }
+    g_assert_cmpuint(name_of(twin_inner, return_address_in_plain_function()), ==, expected);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/report/symbolize/caller", test_caller);
+    g_test_add_func("/report/symbolize/inlined", test_inlined);
+    g_test_add_func("/report/symbolize/library", test_library);
+    g_test_add_func("/report/symbolize/nowhere", test_nowhere);
+    g_test_add_func("/report/symbolize/kept", test_kept);
+    g_test_add_func("/report/namer/functions", test_namer);
+    g_test_add_func("/report/namer/inlining", test_namer_inlining);
+    return g_test_run();
+}

@@ -1,0 +1,133 @@
+"""Flavours, targets and faults: what there is, and how it is built."""
+
+import contextlib
+import fcntl
+import os
+import re
+import subprocess
+import sys
+
+from common import BUILD, ROOT, CannotRun, call, check_disk, last_lines, relative
+
+TARGET_LIST = re.compile(r"^targets = \[(.*?)\]", re.MULTILINE | re.DOTALL)
+
+
+def flavours():
+    """All flavours: one file each in sanitizers/."""
+    return sorted(path.stem for path in (ROOT / "sanitizers").glob("*.ini"))
+
+
+def targets():
+    """All targets: the list in fuzz/meson.build."""
+    words = TARGET_LIST.search((ROOT / "fuzz" / "meson.build").read_text("utf-8"))
+    return sorted(re.findall(r"'([a-z0-9_]+)'", words[1])) if words else []
+
+
+def faults():
+    """The names of all faults."""
+    return sorted(path.stem for path in (ROOT / "tests" / "faults").glob("*.patch"))
+
+
+def check_names(kind, names, known):
+    """Raises CannotRun with the list of known ones where a name is unknown."""
+    for name in names:
+        if name not in known:
+            raise CannotRun(f"unknown {kind} '{name}'; there are: {', '.join(known) or 'none'}")
+
+
+def fault_header(name):
+    """The header of a fault's patch: {'Target': 'graph_lock', 'Verdict': 'missed-wakeup', ...}."""
+    header = {}
+    key = None
+    for line in (ROOT / "tests" / "faults" / f"{name}.patch").read_text("utf-8").splitlines():
+        if line.startswith(("--- ", "diff ")):
+            break
+        match = re.match(r"([A-Z][A-Za-z-]*):\s*(.*)", line)
+        if match:
+            key = match[1]
+            header[key] = match[2].strip()
+        elif key and line[:1].isspace():
+            header[key] += " " + line.strip()
+    for key in ("Title", "Target", "Verdict"):
+        if not header.get(key):
+            raise CannotRun(f"tests/faults/{name}.patch: no '{key}:' in its header")
+    return header
+
+
+def fault_verdicts(header, flavour):
+    """
+    The verdicts that count as found in a flavour. "Verdict: missed-wakeup"; or with an exception for some flavours,
+    "Verdict: leak; tsan: data-race". Several good ones are separated by commas.
+    """
+    wanted = header["Verdict"].split(";")
+    for part in wanted[1:]:
+        name, _, verdicts = part.partition(":")
+        if name.strip() == flavour:
+            return [verdict.strip() for verdict in verdicts.split(",")]
+    return [verdict.strip() for verdict in wanted[0].split(",")]
+
+
+def ensure_setup():
+    """Run tools/setup where something is missing."""
+    setup = ROOT / "tools" / "setup"
+    if call([setup, "--check"])[0] == 0:
+        return
+    sys.stdout.flush()
+    if subprocess.run([str(setup)], check=False).returncode != 0:
+        raise CannotRun("tools/setup could not install what is missing (see above)")
+
+
+@contextlib.contextmanager
+def build_lock(name):
+    """Two tools may want the same build folder at the same time; ninja itself does not notice."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with open(BUILD / f".lock-{name}", "w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def configure(name, *arguments, environment=None):
+    """Make build/NAME where it is not there; where faults came or went, read them again."""
+    folder = BUILD / name
+    known = folder / "tests" / "faults" / "known"
+    if (folder / "build.ninja").exists():
+        if known.exists() and known.read_text("utf-8").split() != faults():
+            command = ["meson", "setup", "--reconfigure", folder, ROOT]
+        else:
+            return
+    else:
+        command = ["meson", "setup", folder, ROOT, "-Dwerror=true", *arguments]
+    status, output = call(command, env={**os.environ, **(environment or {})})
+    if status:
+        raise CannotRun(f"cannot configure {relative(folder)}: {' '.join(map(str, command))}\n{last_lines(output, 25)}")
+
+
+def ninja(name, goals):
+    """Build goals of build/NAME; on a terminal one sees ninja's own progress."""
+    command = ["ninja", "-C", str(BUILD / name), "-j", str(os.cpu_count() or 1), *goals]
+    if sys.stdout.isatty():
+        status, output = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode, ""
+    else:
+        status, output = call(command)
+    if status:
+        check_disk(BUILD)
+        raise CannotRun(f"cannot build {relative(BUILD / name)}: {' '.join(command)}\n{last_lines(output, 40)}".rstrip())
+
+
+def build(flavour, goals=()):
+    """Configure and build a flavour; no goals: everything but the faults."""
+    check_disk(BUILD)
+    with build_lock(flavour):
+        configure(flavour, "--native-file", ROOT / "sanitizers" / f"{flavour}.ini")
+        ninja(flavour, list(goals))
+
+
+def program(flavour, target=None, fault=None, replay=False):
+    """Path of a target's or a fault's program."""
+    name = (fault or target) + ("-replay" if replay else "")
+    return BUILD / flavour / ("tests/faults" if fault else "fuzz") / name
+
+
+def goal(flavour, path):
+    """A program as a goal for ninja."""
+    return str(path.relative_to(BUILD / flavour))

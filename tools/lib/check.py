@@ -1,0 +1,293 @@
+"""
+tools/check: every test there is, counted.
+
+Exit status: 0 all passed, 1 some failed, 2 it could not run. The last line of the output is "N passed, N failed".
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+import unittest
+import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
+
+import build
+import detection
+import orders
+from common import BUILD, ROOT, CannotRun, call, check_disk, last_lines, relative, run_main
+from replaying import Comparison, corpus_files
+
+CPUS = os.cpu_count() or 1
+SIMULATED = ("plain", "asan", "tsan")
+SHOWN_LINES = 30
+
+
+class Tally:
+    """What passed, what failed, what was not run and why. Nothing is left out in silence."""
+
+    def __init__(self):
+        self.passed, self.failed, self.not_run = 0, [], []
+        self.section_started = time.monotonic()
+
+    def section(self, name):
+        self.section_started = time.monotonic()
+        print(f"== {name}", flush=True)
+
+    def end_section(self):
+        print(f"   {time.monotonic() - self.section_started:.0f} s", flush=True)
+
+    def case(self, name, good, detail=""):
+        if good:
+            self.passed += 1
+            return
+        self.failed.append(name)
+        print(f"   FAILED {name}" + (f"\n{last_lines(detail, SHOWN_LINES)}" if detail else ""), flush=True)
+
+    def leave_out(self, name, reason):
+        self.not_run.append(f"{name}: {reason}")
+
+    def finish(self):
+        for line in self.not_run:
+            print(f"not run: {line}")
+        for name in self.failed:
+            print(f"failed: {name}")
+        print(f"{self.passed} passed, {len(self.failed)} failed", flush=True)
+        return 1 if self.failed else 0
+
+
+# ---- builds and their tests
+
+def build_flavours(tally, names, goals):
+    """Returns those that could be built. Compiler warnings are errors in all of them."""
+    built = []
+    for name in names:
+        try:
+            if name == "gcc":
+                with build.build_lock(name):
+                    build.configure(name, "-Dflavour=plain", "-Dlibfuzzer=false", environment={"CC": "gcc"})
+                    build.ninja(name, [])
+            else:
+                build.build(name, goals if name in SIMULATED else [])
+            built.append(name)
+            tally.case(f"build {name}", True)
+        except CannotRun as error:
+            tally.case(f"build {name}", False, str(error))
+    return built
+
+
+def junit_cases(path):
+    """(name, "passed" | "failed" | "skipped", detail) of each test case, those inside of TAP programs too."""
+    for suite in ElementTree.parse(path).getroot().iter("testsuite"):
+        for case in suite.iter("testcase"):
+            name = f"{suite.get('name')}: {case.get('name')}"
+            bad = case.find("failure") if case.find("failure") is not None else case.find("error")
+            if bad is not None:
+                yield name, "failed", bad.text or bad.get("message") or ""
+            elif case.find("skipped") is not None:
+                yield name, "skipped", ""
+            else:
+                yield name, "passed", ""
+
+
+def meson_tests(tally, name, arguments):
+    log = BUILD / name / "meson-logs" / "testlog.junit.xml"
+    log.unlink(missing_ok=True)
+    status, output = call(["meson", "test", "-C", BUILD / name, "--no-rebuild", "--print-errorlogs", "--num-processes", CPUS,
+                           "--timeout-multiplier", 4, *arguments])
+    if not log.exists():
+        tally.case(f"{name}: meson test", False, output)
+        return
+    count = failures = 0
+    for case, result, detail in junit_cases(log):
+        if result == "skipped":
+            tally.leave_out(f"{name}: {case}", "the test itself says so")
+        else:
+            tally.case(f"{name}: {case}", result == "passed", detail)
+            failures += result == "failed"
+        count += 1
+    if status and not failures:
+        tally.case(f"{name}: meson test", False, output)  # a failure that no case owns up to
+    print(f"   {name}: {count} cases", flush=True)
+
+
+# ---- replay
+
+def replay_corpus(tally, flavours, runs, processes):
+    for target in build.targets():
+        files = corpus_files(target)
+        if not files:
+            tally.case(f"corpus {target}", False, f"corpus/{target} has no files")
+            continue
+        comparison = Comparison(files)
+        for flavour in flavours:
+            comparison.add(flavour, build.program(flavour, target, replay=True), runs, processes)
+        for trouble in comparison.trouble:
+            tally.case(f"corpus {target}: replay", False, trouble)
+        differing = dict(comparison.differing())
+        for path in comparison.files:
+            verdicts = comparison.verdicts(path)
+            tally.case(f"corpus {relative(path)}: one hash, no finding", path not in differing and verdicts == ["none"],
+                       differing.get(path, ", ".join(verdicts)))
+
+
+# ---- faults
+
+def fault_starts(tally, names, flavours, seconds, runs, processes):
+    """Each fault is found by the first start in each flavour; its input replays exactly in all flavours of ours."""
+    with tempfile.TemporaryDirectory(prefix="wakefuzz-") as folder:
+        wanted = [(name, flavour, 1) for name in names for flavour in flavours]
+        starts = detection.run_starts(wanted, seconds, min(2, CPUS), folder)
+        for start in sorted(starts, key=lambda start: (start.fault, start.flavour)):
+            detail = f"{start.outcome()}\n{start.run.output()[-3000:]}"
+            tally.case(f"fault {start.fault} found in {start.flavour}", start.right(), detail)
+            if start.right() and start.flavour == "asan":
+                replay_crasher(tally, start, runs, processes)
+
+
+def replay_crasher(tally, start, runs, processes):
+    comparison = Comparison([start.crasher()])
+    for flavour in SIMULATED:
+        if "data-race" in build.fault_verdicts(build.fault_header(start.fault), flavour):
+            tally.leave_out(f"fault {start.fault}: replay in {flavour}", "there the sanitizer ends the process at the race")
+            continue
+        comparison.add(flavour, build.program(flavour, fault=start.fault, replay=True), runs, processes)
+    bad = comparison.trouble + [seen for _, seen in comparison.differing()]
+    tally.case(f"fault {start.fault}: its input has one hash", not bad, "\n".join(bad))
+
+
+# ---- the fixed core stays silent
+
+def short_hunt(tally, flavours, seconds):
+    arguments = [ROOT / "tools" / "hunt", "--time", seconds]
+    for flavour in flavours:
+        arguments += ["--flavour", flavour]
+    status, output = call(arguments)
+    tally.case(f"tools/hunt finds nothing in {seconds} s a target in {' and '.join(flavours)}", status == 0, output)
+
+
+# ---- the sources themselves
+
+def sources(*folders):
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.[ch]"))
+
+
+def formatting(tally):
+    for path in sources("src", "fuzz", "tests"):
+        status, output = call(["clang-format-19", "--dry-run", "--Werror", path])
+        tally.case(f"clang-format {relative(path)}", status == 0, output)
+
+
+def tidy(tally, flavour):
+    def run(path):
+        return path, call(["clang-tidy-19", "--quiet", "--warnings-as-errors=*", "-p", BUILD / flavour, path])
+
+    files = [path for path in sources("src", "fuzz") if path.suffix == ".c"]
+    compiled = (BUILD / flavour / "compile_commands.json").read_text("utf-8")
+    with ThreadPoolExecutor(CPUS) as pool:
+        for path, (status, output) in pool.map(run, [path for path in files if f"/{path.relative_to(ROOT)}" in compiled]):
+            tally.case(f"clang-tidy {relative(path)}", status == 0, output)
+    for path in files:
+        if f"/{path.relative_to(ROOT)}" not in compiled:
+            tally.leave_out(f"clang-tidy {relative(path)}", f"it is not compiled in flavour {flavour}")
+
+
+def order_comments(tally):
+    count, wrong = orders.check(build.faults())
+    tally.case(f"{count} ORDER comments name what exists", not wrong, "\n".join(wrong))
+
+
+def scripts(tally):
+    for path in ("tools/setup", "tools/hunt", "tools/check", ".ci/run", "tests/faults/list", "tests/faults/apply"):
+        status, output = call(["sh", "-n", ROOT / path])
+        tally.case(f"sh -n {path}", status == 0, output)
+    suite = unittest.defaultTestLoader.discover(str(ROOT / "tests" / "tools"), pattern="*_test.py")
+    result = unittest.TestResult()
+    suite.run(result)
+    bad = dict(result.failures + result.errors)
+    tally.passed += result.testsRun - len(bad) - len(result.skipped)
+    for test, trace in bad.items():
+        tally.case(str(test), False, trace)
+    for test, reason in result.skipped:
+        tally.leave_out(str(test), reason)
+
+
+# ---- all of it
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise CannotRun(f"{message} (tools/check --help lists the options)")
+
+
+def parse(arguments):
+    parser = Parser(prog="tools/check", allow_abbrev=False, description="Build everything, run every test, count.",
+                    epilog="Exit status: 0 all passed, 1 some failed, 2 could not run.")
+    parser.add_argument("--quick", action="store_true", help="under 3 minutes: plain and asan only, fewer replays, no clang-tidy")
+    return parser.parse_args(arguments)
+
+
+QUICK = "left out by --quick"
+
+
+def run(tally, quick):
+    flavours = ("plain", "asan") if quick else SIMULATED
+    everything = flavours if quick else SIMULATED + ("native", "gcc")
+    faults = build.faults()
+    runs, processes = (10, 2) if quick else (100, 4)
+
+    tally.section("builds: " + ", ".join(everything))
+    built = build_flavours(tally, everything, ["all"] + (["faults"] if faults and not quick else []))
+    tally.end_section()
+    if not built:
+        return
+    tally.section("meson test")
+    for name in built:
+        meson_tests(tally, name, [])
+    tally.end_section()
+    simulated = [name for name in flavours if name in built]
+    if len(simulated) == len(flavours):
+        tally.section(f"corpus: {runs} replays a file and flavour")
+        replay_corpus(tally, simulated, runs, processes)
+        tally.end_section()
+        if quick:
+            tally.leave_out("faults", QUICK)
+            tally.leave_out("short hunt", QUICK)
+        else:
+            tally.section(f"{len(faults)} faults")
+            fault_starts(tally, faults, ("asan", "plain"), 60, runs, processes)
+            tally.end_section()
+            tally.section("a short hunt")
+            short_hunt(tally, ("asan", "tsan"), 20)
+            tally.end_section()
+    else:
+        tally.case("corpus, faults and hunt", False, "not all flavours could be built")
+    tally.section("sources and scripts")
+    formatting(tally)
+    order_comments(tally)
+    scripts(tally)
+    if quick:
+        tally.leave_out("clang-tidy; flavours tsan, native, gcc", QUICK)
+    elif "plain" in built:
+        tidy(tally, "plain")
+    else:
+        tally.case("clang-tidy", False, "flavour plain could not be built")
+    tally.end_section()
+
+
+def main(arguments):
+    options = parse(arguments)
+    build.ensure_setup()
+    check_disk(BUILD)
+    started = time.monotonic()
+    tally = Tally()
+    try:
+        run(tally, options.quick)
+    except CannotRun as error:
+        tally.case("tools/check ran to its end", False, str(error))
+    print(f"{time.monotonic() - started:.0f} s")
+    return tally.finish()
+
+
+if __name__ == "__main__":
+    run_main("tools/check", main, sys.argv[1:])

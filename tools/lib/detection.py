@@ -1,0 +1,143 @@
+"""Fresh starts: how often, how fast and with which verdict a fault's program finds its fault from an empty corpus."""
+
+import pathlib
+import re
+import selectors
+import shutil
+import statistics
+import tempfile
+
+import build
+import show
+from fuzzrun import FuzzRun
+
+HEADS = ("fault", "flavour", "found", "verdict", "executions", "worst", "seconds", "worst", "in target", "crasher", "otherwise")
+RIGHT = (2, 4, 5, 6, 7, 8, 9)
+CAUSE = re.compile(r"^ ?cause\b")
+SLACK_S = 60  # beyond its time, for a process that starts slowly or does not stop
+
+
+class Start:
+    """One start: its process while it runs, what it found afterwards."""
+
+    def __init__(self, fault, flavour, seed, seconds, folder):
+        self.fault, self.flavour, self.seconds = fault, flavour, seconds
+        self.prefix = pathlib.Path(folder) / f"{flavour}-{fault}-{seed}-"
+        self.run = FuzzRun([build.program(flavour, fault=fault), f"-seed={seed}", f"-max_total_time={seconds}",
+                            "-print_final_stats=1", f"-artifact_prefix={self.prefix}"])
+        self.report = self.bytes = None
+
+    def finish(self):
+        self.report = self.run.found()
+        self.bytes = self.crasher().stat().st_size if self.crasher() else None
+
+    def verdict(self):
+        if self.report:
+            return self.report.verdict
+        return "none" if self.run.status == 0 else f"exit status {self.run.status}"
+
+    def right(self):
+        header = build.fault_header(self.fault)
+        return self.verdict() in build.fault_verdicts(header, self.flavour) and not cause_missed(header, self.report.text)
+
+    def outcome(self):
+        """The verdict, and what is wrong where it is right."""
+        header = build.fault_header(self.fault)
+        if self.verdict() in build.fault_verdicts(header, self.flavour) and not self.right():
+            return f"{self.verdict()} without the cause {' and '.join(cause_missed(header, self.report.text))}"
+        return self.verdict()
+
+    def executions(self):
+        return self.report.execution if self.report and self.report.execution is not None else self.run.executions
+
+    def wall_s(self):
+        return self.run.ended - self.run.started
+
+    def crasher(self):
+        """The input that it found, as a file; None where there is none."""
+        return self.report.artifact if self.report and self.report.artifact and self.report.artifact.exists() else None
+
+
+def run_starts(wanted, seconds, jobs=2, folder=None, on_start_done=lambda start: None):
+    """
+    Run a start for each (fault, flavour, seed) of wanted, jobs at a time; returns them as they ended. folder: where inputs are kept;
+    None: they are not.
+    """
+    own = folder is None and tempfile.mkdtemp(prefix="wakefuzz-")
+    waiting, done = list(wanted), []
+    selector = selectors.DefaultSelector()
+    running = 0
+    try:
+        while waiting or running:
+            while waiting and running < jobs:
+                start = Start(*waiting.pop(0), seconds, folder or own)
+                selector.register(start.run, selectors.EVENT_READ, start)
+                running += 1
+            for key, _ in selector.select(0.5):
+                start, descriptor = key.data, key.fd
+                if not start.run.read():
+                    selector.unregister(descriptor)
+                    running -= 1
+                    start.finish()
+                    done.append(start)
+                    on_start_done(start)
+            for key in list(selector.get_map().values()):
+                if key.data.run.seconds() > seconds + SLACK_S:
+                    key.data.run.stop()
+    finally:
+        for key in list(selector.get_map().values()):
+            key.data.run.process.kill()
+        if own:
+            shutil.rmtree(own, ignore_errors=True)
+    return done
+
+
+def _median(values):
+    values = [value for value in values if value is not None]
+    return statistics.median(values) if values else None
+
+
+def _worst(values):
+    values = [value for value in values if value is not None]
+    return max(values) if values else None
+
+
+def _seconds(value):
+    return "-" if value is None else show.seconds(value)
+
+
+def cause_missed(header, text):
+    """What the report's root cause should name by the fault's header and does not: a list of words, empty where all is well."""
+    lines = iter(text.splitlines())
+    cause = ""
+    for line in lines:
+        if CAUSE.match(line):
+            cause = line
+            break
+    for line in lines:
+        if not line.startswith("  "):
+            break
+        cause += "\n" + line
+    return [header[key] for key in ("Cause-write", "Cause-function") if header.get(key) and header[key] not in cause]
+
+
+def found(starts):
+    """Those that found the fault: with a right verdict, and with the right root cause where its header names one."""
+    return [start for start in starts if start.right()]
+
+
+def row(fault, flavour, starts):
+    """The row of the detection table. Figures are over the starts that found it."""
+    good = found(starts)
+    other = {}
+    for start in starts:
+        if start not in good:
+            other[start.outcome()] = other.get(start.outcome(), 0) + 1
+    executions = [start.executions() for start in good]
+    walls = [start.wall_s() for start in good]
+    size = _median([start.bytes for start in good])
+    return (fault, flavour, f"{len(good)}/{len(starts)}",
+            ", ".join(build.fault_verdicts(build.fault_header(fault), flavour)),
+            show.thousands(_median(executions)), show.thousands(_worst(executions)), _seconds(_median(walls)), _seconds(_worst(walls)),
+            _seconds(_median([start.report.seconds for start in good])), "-" if size is None else f"{size:.0f} B",
+            ", ".join(f"{verdict} x{count}" for verdict, count in sorted(other.items())) or "-")
