@@ -344,13 +344,13 @@ static void run(FuzzInput *in)
     for (unsigned place = 0; place < 3; place++) {
         qemu_bh_delete(world.shared_bh[place]);
     }
-    for (unsigned i = 0; i < asker_count; i++) {
-        free_asker(&world.askers[i]);
-    }
     while (aio_poll(iohandler_get_aio_context(), false)) {
         /* deleted bottom halves are freed by their loop */
     }
     scenario_end(&world.scenario);
+    for (unsigned i = 0; i < asker_count; i++) {
+        free_asker(&world.askers[i]); /* not before the io thread has ended: a bottom half may look once more */
+    }
 }
 
 const FuzzTarget fuzz_target = { .name = "aio_context", .run = run };

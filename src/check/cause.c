@@ -221,6 +221,22 @@ static unsigned check_rank(CheckTrace trace, const CheckCause *cause, size_t at)
     return changed_by(trace, cause->waiter, object, at) ? 2 : 1;
 }
 
+/* Could this wakeup have been meant for the waiter? One on a condition or futex that the waiter never touched is another story. */
+static bool meant_for_waiter(CheckTrace trace, const CheckCause *cause, const SchedStep *wake)
+{
+    uint64_t object = check_step_object(wake);
+
+    if (wake->call == SCHED_CALL_WRITE) {
+        return true; /* which descriptors the waiter polls, no step says */
+    }
+    for (size_t i = 0; i < trace.count && object; i++) {
+        if (trace.steps[i].thread == cause->waiter && check_step_object(&trace.steps[i]) == object) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool ends_a_section(const SchedStep *step)
 {
     return step->flags & (SCHED_STEP_BLOCKED | SCHED_STEP_PROBE) ||
@@ -242,7 +258,7 @@ static void find_check(CheckTrace trace, CheckCause *cause)
         if (step->thread != cause->waker) {
             continue;
         }
-        if (check_step_wakes(step) && cause->wake_step == CHECK_NO_STEP) {
+        if (check_step_wakes(step) && cause->wake_step == CHECK_NO_STEP && meant_for_waiter(trace, cause, step)) {
             cause->wake_step = i;
         }
         if (ends_a_section(step)) {

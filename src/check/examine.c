@@ -61,7 +61,11 @@ static void note_sleepers(void)
         const SchedThread *thread = sched_thread_by_id(id);
         const SchedBlock *block = thread ? sched_thread_block(thread) : NULL;
 
+        if (id % 64 == 0) {
+            experiment.asleep_set[id / 64] = 0;
+        }
         if (block) {
+            experiment.asleep_set[id / 64] |= UINT64_C(1) << id % 64;
             experiment.asleep++;
             experiment.next_deadline_ns =
                 block->deadline_ns < experiment.next_deadline_ns ? block->deadline_ns : experiment.next_deadline_ns;

@@ -36,7 +36,8 @@ typedef struct CheckExperiment {
     SchedProbe probe;     /* of that thread, the successful one */
     CheckStackCopy stack; /* of that thread; else of the last one that was resumed */
     SchedBlock block;     /* what that thread was blocked on, likewise */
-    unsigned asleep;      /* blocked threads before the experiment; */
+    unsigned asleep;      /* blocked threads before the experiment, */
+    uint64_t asleep_set[SCHED_THREADS_MAX / 64]; /* which they are: bit id % 64 of word id / 64; */
     uint64_t next_deadline_ns; /* the first of their deadlines, or SCHED_FOREVER */
     unsigned examined;    /* sleepers that were resumed, in all experiments of the execution */
 } CheckExperiment;

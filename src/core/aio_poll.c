@@ -131,5 +131,12 @@ bool aio_poll(AioContext *ctx, bool blocking)
     aio_free_deleted_handlers(ctx);
     qemu_lockcnt_dec(&ctx->list_lock);
     progress |= timerlist_run_timers(&ctx->timer_list);
+
+    /* Two loops may sleep on one context: the main thread's GSource, and a thread that polls under the big lock. The
+     * event was for both, and this one has cleared it: work that is left (a timer that this loop does not wait for any
+     * more, a new descriptor) would find the other asleep. docs/findings.md, 3; fault aio-poll-keeps-the-event. */
+    if (blocking && qatomic_read(&ctx->notify_me)) {
+        aio_notify(ctx);
+    }
     return progress;
 }

@@ -41,7 +41,9 @@ static void print_thread_head(FILE *out, uint32_t id)
     }
     text_add(&text, ", ");
     if (!block) {
-        text_add(&text, "could run");
+        bool slept = experiment->thread && experiment->asleep_set[id / 64] >> id % 64 & 1;
+
+        text_add(&text, slept ? "asleep until the experiment" : "could run");
     } else {
         const char *name = sched_call_name(block->call);
 
@@ -236,6 +238,7 @@ void report_print(FILE *out, const ReportFinding *finding)
 {
     ReportFacts facts;
     char sentence[REPORT_SUMMARY_BYTES], token[REPORT_TOKEN_BYTES];
+    bool others;
 
     report_facts_gather(finding, &facts);
     report_sentence(finding, &facts, sentence);
@@ -245,7 +248,9 @@ void report_print(FILE *out, const ReportFinding *finding)
     print_headline(out, sentence);
     report_stack_print(out, report_culprit_stack(&facts), 0, CULPRIT_FRAMES);
     fputc('\n', out);
-    if (print_other_threads(out, &facts) | print_coroutines(out)) {
+    others = print_other_threads(out, &facts);
+    others = print_coroutines(out) || others;
+    if (others) {
         fputc('\n', out);
     }
     print_steps(out, finding);

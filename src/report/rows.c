@@ -13,13 +13,13 @@ enum Weight {
     NEXT_TO_IT = 95, /* who looked, who slept, who wrote what the waker read */
     LIFE = 80,       /* threads come and go */
     CHANGES = 60,    /* of the objects that matter */
-    SLEEPS = 50,     /* and wakeups, of the threads that matter */
+    SLEEPS = 50,     /* of the threads that matter */
     ANNOUNCED = 40,  /* by the waiter before it slept, though the waker did not look */
     READS = 30,
     PASSING = 10,
 };
 
-enum { OBJECTS_MAX = 16, CONTEXT_BEFORE = 12, CONTEXT_AFTER = 3 };
+enum { OBJECTS_MAX = 16, ANNOUNCING_STEPS = 24, CONTEXT_BEFORE = 12, CONTEXT_AFTER = 3 };
 
 typedef struct Choice {
     CheckTrace trace;
@@ -94,21 +94,15 @@ static bool is_call(const SchedStep *step, SchedCall call)
 
 /* ------------------------------------------------------------------------------------------- a lost wakeup */
 
-/* What the waker looked at after its write and the waiter had written: the waiter's announcements. */
+/* What the waker looked at between its write and its decision, and the waiter had written: the waiter's announcements. */
 static void add_announcements(Choice *choice, const CheckCause *cause)
 {
     CheckTrace trace = choice->trace;
 
-    for (size_t i = cause->write_step + 1; i < trace.count && !(trace.steps[i].flags & SCHED_STEP_PROBE); i++) {
+    for (size_t i = cause->write_step + 1; i <= cause->check_step && i < trace.count; i++) {
         const SchedStep *step = &trace.steps[i];
 
-        if (step->thread != cause->waker) {
-            continue;
-        }
-        if (step->flags & SCHED_STEP_BLOCKED) {
-            return;
-        }
-        if (check_step_reads(step)) {
+        if (step->thread == cause->waker && check_step_reads(step)) {
             size_t written = check_last_change(trace, check_step_object(step), i);
 
             if (written != CHECK_NO_STEP && trace.steps[written].thread == cause->waiter) {
@@ -129,12 +123,12 @@ static void choose_key_steps(Choice *choice, const CheckCause *cause)
     choose(choice, cause->check_write_step, NEXT_TO_IT, false);
 }
 
-/* What the waiter wrote since it slept the last time but one: among it is what a waker should have looked at. */
+/* What the waiter wrote on its last steps before it slept: among it is what a waker should have looked at. */
 static void choose_announced(Choice *choice, const CheckCause *cause)
 {
     size_t i = cause->sleep_step == CHECK_NO_STEP ? 0 : cause->sleep_step;
 
-    while (i-- > 0) {
+    for (unsigned own_steps = 0; i-- > 0 && own_steps < ANNOUNCING_STEPS;) {
         const SchedStep *step = &choice->trace.steps[i];
 
         if (step->thread != cause->waiter) {
@@ -143,10 +137,20 @@ static void choose_announced(Choice *choice, const CheckCause *cause)
         if (step->flags & SCHED_STEP_BLOCKED) {
             return;
         }
+        own_steps++;
         if (check_step_changes(step)) {
             choose(choice, i, ANNOUNCED, false);
         }
     }
+}
+
+/* From where on sleeps and reads explain the end: when the waiter looked or slept, or wrote what the waker read. */
+static size_t first_of_interest(const CheckCause *cause)
+{
+    size_t first = cause->look_step < cause->sleep_step ? cause->look_step : cause->sleep_step;
+
+    first = cause->check_write_step < first ? cause->check_write_step : first;
+    return first == CHECK_NO_STEP ? 0 : first;
 }
 
 static void choose_step_around_cause(Choice *choice, const CheckCause *cause, size_t i)
@@ -160,10 +164,10 @@ static void choose_step_around_cause(Choice *choice, const CheckCause *cause, si
         choose(choice, i, CHANGES, false);
     } else if (is_call(step, SCHED_CALL_CLOCK_ADVANCE)) {
         choose(choice, i, SLEEPS, false);
-    } else if (ours && (step->flags & SCHED_STEP_BLOCKED || check_step_wakes(step))) {
-        choose(choice, i, SLEEPS, false);
+    } else if (ours && step->flags & SCHED_STEP_BLOCKED) {
+        choose(choice, i, i > first_of_interest(cause) ? SLEEPS : PASSING, false);
     } else if (ours && check_step_reads(step) && matters(choice, step)) {
-        choose(choice, i, READS, false);
+        choose(choice, i, i > first_of_interest(cause) ? READS : PASSING, false);
     }
 }
 
@@ -171,7 +175,7 @@ static void choose_for_cause(Choice *choice, const CheckCause *cause)
 {
     add_object(choice, cause->kind == CHECK_CAUSE_WRITE ? cause->object : 0);
     add_object_of(choice, cause->check_step);
-    if (cause->write_step != CHECK_NO_STEP) {
+    if (cause->check_step != CHECK_NO_STEP) {
         add_announcements(choice, cause);
     }
     choose_key_steps(choice, cause);
@@ -277,6 +281,17 @@ static size_t without_doubles(ReportRow *rows, size_t count)
     return kept;
 }
 
+/* What has no bearing is shown only where there is little else. */
+static size_t without_light_ones(const ReportRow *rows, size_t count)
+{
+    enum { FEW = 12 };
+
+    while (count > FEW && rows[count - 1].weight == PASSING && rows[0].weight > PASSING) {
+        count--;
+    }
+    return count;
+}
+
 static bool is_lost_wakeup(const CheckResult *check)
 {
     return check->verdict == CHECK_MISSED_WAKEUP || check->verdict == CHECK_LATE_WAKEUP;
@@ -312,6 +327,7 @@ unsigned report_choose_rows(CheckTrace trace, const CheckResult *check, ReportRo
     qsort(choice.rows, choice.count, sizeof(*choice.rows), by_step_then_weight);
     choice.count = without_doubles(choice.rows, choice.count);
     qsort(choice.rows, choice.count, sizeof(*choice.rows), by_weight_then_step);
+    choice.count = without_light_ones(choice.rows, choice.count);
 
     unsigned kept = choice.count < REPORT_ROWS_MAX ? (unsigned)choice.count : REPORT_ROWS_MAX;
 

@@ -60,15 +60,6 @@ static bool is_fatal_function(const ReportFrame *frame)
     return is_one_of(frame->function, names);
 }
 
-/* How threads begin, below their first function. */
-static bool is_thread_start(const ReportFrame *frame)
-{
-    static const char *const names[] = { "start_thread", "clone", "clone3", "__clone", "__clone3", "asan_thread_start",
-                                         "__tsan_thread_start_func", NULL };
-
-    return is_plumbing(frame) || is_one_of(frame->function, names);
-}
-
 /* The index of the first frame to show: the libc symbol, which is the outermost frame of the simulated OS; or, where the thread was in
  * the scheduler alone (an atomic access), whoever called that. */
 static unsigned first_shown(const ReportFrame **frames, unsigned count)
@@ -94,9 +85,13 @@ static unsigned first_shown(const ReportFrame **frames, unsigned count)
 unsigned report_stack_trim(const ReportFrame **frames, unsigned count)
 {
     unsigned start = first_shown(frames, count);
-    unsigned end = count;
+    unsigned end = start;
 
-    while (end > start && (is_thread_start(frames[end - 1]) || strcmp(frames[end - 1]->function, "??") == 0)) {
+    /* Below the program's first function there is the scheduler again, which started the thread, and then the real thread's start. */
+    while (end < count && !in_folder(frames[end], "src/sched/")) {
+        end++;
+    }
+    while (end > start + 1 && (is_plumbing(frames[end - 1]) || strcmp(frames[end - 1]->function, "??") == 0)) {
         end--;
     }
     memmove(frames, frames + start, (end - start) * sizeof(*frames));
@@ -215,22 +210,45 @@ static bool is_general_wait(const char *function)
     return false;
 }
 
-const char *report_waiting_function(const ReportStack *stack, const char *hint)
+static bool same_file(const ReportFrame *a, const ReportFrame *b)
 {
-    const char *found = NULL;
+    return a->file && b->file && strcmp(a->file, b->file) == 0;
+}
 
-    for (unsigned i = 0; i < stack->count; i++) {
+/* The frame from which a general wait was called: outside of it, and of the helpers that it shares a file with. */
+static unsigned beyond_general_waits(const ReportStack *stack)
+{
+    enum { HELPERS_MAX = 4 };
+    unsigned at = 0;
+
+    for (unsigned i = 0; i < stack->count && i <= at + HELPERS_MAX; i++) {
         const ReportFrame *frame = stack->frames[i];
 
-        if (hint && strcmp(frame->function, hint) == 0) {
+        if (is_plumbing(frame) || frame->system_header) {
+            at = i == at ? i + 1 : at;
+        } else if (is_general_wait(frame->function)) {
+            bool helpers_only = true;
+
+            for (unsigned k = at; k < i; k++) {
+                helpers_only = helpers_only && same_file(stack->frames[k], frame);
+            }
+            at = helpers_only ? i + 1 : at;
+        }
+    }
+    return at;
+}
+
+const char *report_waiting_function(const ReportStack *stack, const char *hint)
+{
+    unsigned at = beyond_general_waits(stack);
+
+    for (unsigned i = 0; hint && i < stack->count; i++) {
+        if (strcmp(stack->frames[i]->function, hint) == 0) {
             return hint;
         }
-        if (!found && !is_plumbing(frame) && !frame->system_header && !is_general_wait(frame->function)) {
-            found = frame->function;
-        }
     }
-    if (found) {
-        return found;
+    if (stack->count == 0) {
+        return "??";
     }
-    return stack->count ? stack->frames[stack->count - 1]->function : "??";
+    return stack->frames[at < stack->count ? at : stack->count - 1]->function;
 }

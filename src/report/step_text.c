@@ -130,14 +130,12 @@ static void add_one_of(Text *text, ReportValues *values, uint64_t value, uint64_
 
 /* ------------------------------------------------------------------------------------------- steps */
 
-/* "eventfd write" says more than "write". */
+/* "eventfd write" says more than "write". The step that made an eventfd has its object as its value. */
 static bool is_eventfd(CheckTrace trace, const SchedStep *step)
 {
-    uint64_t object = check_step_object(step);
-
-    for (size_t i = 0; object && i < trace.count; i++) {
+    for (size_t i = 0; step->object && i < trace.count; i++) {
         if (trace.steps[i].operation == SCHED_CALL && trace.steps[i].call == SCHED_CALL_EVENTFD &&
-            check_step_object(&trace.steps[i]) == object) {
+            trace.steps[i].new_value == step->object) {
             return true;
         }
     }

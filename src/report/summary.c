@@ -271,6 +271,12 @@ static void add_function(Token *token, const char *function)
     text_add(&token->text, "--%s", function);
 }
 
+/* By which scenario a bug was met does not make it another bug. */
+static bool is_harness(const ReportFrame *frame)
+{
+    return frame->file && strncmp(frame->file, "fuzz/", strlen("fuzz/")) == 0;
+}
+
 /* The functions of a stack from the one that waits outwards. */
 static void add_stack(Token *token, const ReportStack *stack)
 {
@@ -279,7 +285,7 @@ static void add_stack(Token *token, const ReportStack *stack)
 
     for (unsigned i = 0; i < stack->count; i++) {
         reached |= strcmp(stack->frames[i]->function, waiting) == 0;
-        if (reached) {
+        if (reached && !is_harness(stack->frames[i])) {
             add_function(token, stack->frames[i]->function);
         }
     }

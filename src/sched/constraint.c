@@ -1,8 +1,14 @@
 /*
- * Reads-from constraints as a filter over the base policy. "The read at site R must see the write at site W": a thread whose next
- * event is a read at R is preferred while W was the last write of its object, and held back while it was not. "Must not" is the
- * other way round, and holds back the threads that come to W too, until some thread has read at R: that brings R before W, which
- * no holding back of R can. All else is the base policy's choice.
+ * Reads-from constraints as a filter over the base policy; all else is the base policy's choice. Of a thread's next event:
+ *
+ *     constraint             | a read at R                         | a write, until some thread has read at R
+ *     -----------------------+-------------------------------------+-------------------------------------------------
+ *     R must see W           | is preferred while W was the last   | is held back where it would hide W: the last
+ *                            | write of its object, else held back | write of its object was W, and it is not W itself
+ *     R must not see W       | the other way round                 | is held back where it is W
+ *
+ * Without the second column a constraint could only wait for its chance; with it, it makes the chance. "Must see the initial value" has
+ * no second column: it would stop nearly every write of the program.
  *
  * 1. A held thread is no candidate of the base policy; the running thread is never held, only one that waits at a point.
  * 2. Held-back threads and spinning ones together would never end: after a budget of deferred decisions all constraints are given up.
@@ -56,9 +62,7 @@ void sched_constraints_begin(const SchedPlan *plan)
     memset(constraints.site_filter, 0, sizeof(constraints.site_filter));
     for (unsigned i = 0; i < plan->constraint_count; i++) {
         filter_add(plan->constraints[i].read_site);
-        if (plan->constraints[i].must_not) {
-            filter_add(plan->constraints[i].write_site);
-        }
+        filter_add(plan->constraints[i].write_site);
     }
 }
 
@@ -109,13 +113,21 @@ void sched_constraints_release(SchedThread *thread)
     unlist(thread);
 }
 
+static bool write_breaks(const SchedConstraint *c, const SchedEvent *event)
+{
+    if (c->must_not) {
+        return event->site == c->write_site;
+    }
+    return c->write_site != SCHED_SITE_INITIAL && event->object->last_write == c->write_site && event->site != c->write_site;
+}
+
 void sched_constraints_classify(SchedThread *thread)
 {
     const SchedEvent *event = &thread->event;
     bool serves = false, breaks = false;
 
     constraints.reads[thread->id] = 0;
-    if (!event->object || !filter_has(event->site)) {
+    if (!event->object || !(filter_has(event->site) || filter_has(event->object->last_write))) {
         return;
     }
     for (unsigned i = 0; i < constraints.plan->constraint_count; i++) {
@@ -127,8 +139,8 @@ void sched_constraints_classify(SchedThread *thread)
             constraints.reads[thread->id] |= (uint8_t)(1u << i);
             serves |= sees != c->must_not;
             breaks |= sees == c->must_not;
-        } else if (event->writes && c->must_not && c->write_site == event->site) {
-            breaks |= !(constraints.done >> i & 1);
+        } else if (event->writes && !(constraints.done >> i & 1)) {
+            breaks |= write_breaks(c, event);
         }
     }
     if (breaks) {

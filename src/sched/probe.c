@@ -13,6 +13,7 @@ bool sched_probe(SchedThread *thread, SchedProbe *probe)
     uint32_t ready_before = engine.ready_count;
     uint64_t bound = engine.limits.steps, frames = thread->wait_frames;
     SchedCall call;
+    bool endless;
     const void *object;
 
     if (!block || !block->spurious_ok) {
@@ -20,6 +21,7 @@ bool sched_probe(SchedThread *thread, SchedProbe *probe)
     }
     call = block->call;
     object = block->object;
+    endless = block->deadline_ns == SCHED_FOREVER;
     *probe = (SchedProbe){ .first_step = sched_trace_.count };
     engine.probe = thread;
     engine.limits.steps = sched_trace_.count + PROBE_STEPS_MAX;
@@ -34,7 +36,8 @@ bool sched_probe(SchedThread *thread, SchedProbe *probe)
     probe->bounded = thread->state == THREAD_READY;
     probe->others_enabled = engine.ready_count > ready_before;
     block = sched_thread_block(thread);
-    probe->same_wait = block && block->call == call && block->object == object && thread->wait_frames == frames;
+    probe->same_wait = block && block->call == call && block->object == object && thread->wait_frames == frames &&
+                       endless == (block->deadline_ns == SCHED_FOREVER);
     if (probe->bounded) {
         sched_enable(thread);
     }

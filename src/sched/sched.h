@@ -258,7 +258,8 @@ const SchedStep *sched_trace(size_t *count);
  * only, when the execution is quiescent. Its steps are appended to the trace with SCHED_STEP_PROBE. */
 typedef struct SchedProbe {
     size_t first_step, end_step; /* in the trace */
-    bool same_wait;              /* it sleeps again in the same call, on the same object, with the same frames */
+    bool same_wait;              /* it sleeps again in the same call, on the same object, with the same frames, and for ever or
+                                  not as before (a sleep that has become a limited one is progress: it had missed a timer) */
     bool others_enabled;         /* another thread can run now */
     bool ended;                  /* the thread has ended */
     bool bounded;                /* it did not block within the step bound */

@@ -139,7 +139,8 @@ static void test_beyond_the_loop(void)
     g_assert_cmpuint(cause_of(0, probe).write_step, ==, at);
 }
 
-/* /check/cause/announcement: of the waker's reads the one that the waiter wrote, though another came first. */
+/* /check/cause/announcement: of the waker's reads the one that the waiter wrote, though another came first; and the wakeup
+ * that went astray, though another thread was woken before. */
 static void test_announcement(void)
 {
     SchedSite *look;
@@ -156,6 +157,7 @@ static void test_announcement(void)
     fake_store(1, fake_site(SCHED_STORE, "finish", "&done", 3), 1, 0, 1);
     fake_load(1, fake_site(SCHED_LOAD, "finish", "&statistics", 4), 5, 9);
     check = fake_load(1, fake_site(SCHED_LOAD, "notify", "&notify_me", 5), 2, 2);
+    fake_call(1, SCHED_CALL_COND_SIGNAL, 8, NULL); /* of somebody else's condition */
     wake = fake_call(1, SCHED_CALL_WRITE, 6, NULL);
     fake_sleep(fake_call(1, SCHED_CALL_POLL, 7, NULL));
     fake_load(1, fake_site(SCHED_LOAD, "later", "&notify_me", 6), 2, 2); /* after its sleep: another story */

@@ -196,6 +196,29 @@ static void test_waits(void)
     g_assert_true(judge(SCHED_QUIESCENT, NULL, NULL).culprit == sched_thread_by_id(1));
 }
 
+/* /check/waits/condition: a lock that its owner gave to a condition wait is nobody's; one that the owner took before that still is. */
+static void test_waits_condition(void)
+{
+    enum { OUTER = 0x5000, INNER = 0x6000, COND = 0x7000 };
+    const SchedBlock cond = { .call = SCHED_CALL_COND_WAIT, .spurious_ok = true, .deadline_ns = SCHED_FOREVER };
+    const SchedBlock inner = { .call = SCHED_CALL_MUTEX_LOCK, .object = (void *)INNER, .deadline_ns = SCHED_FOREVER };
+    const SchedBlock outer = { .call = SCHED_CALL_MUTEX_LOCK, .object = (void *)OUTER, .deadline_ns = SCHED_FOREVER };
+    CheckWait waits[8];
+
+    fake_reset();
+    fake_thread("main", &cond);
+    fake_thread("left", &inner);
+    fake_thread("right", &outer);
+    fake_call(0, SCHED_CALL_MUTEX_LOCK, OUTER, NULL);
+    fake_call(0, SCHED_CALL_MUTEX_LOCK, INNER, NULL);
+    fake_sleep(fake_call(0, SCHED_CALL_COND_WAIT, COND, NULL));
+    fake_sleep(fake_call(1, SCHED_CALL_MUTEX_LOCK, INNER, NULL));
+    fake_sleep(fake_call(2, SCHED_CALL_MUTEX_LOCK, OUTER, NULL));
+    g_assert_cmpuint(check_waits(check_trace(), waits, 8), ==, 3);
+    g_assert_cmpuint(waits[1].holder, ==, CHECK_NO_THREAD);
+    g_assert_cmpuint(waits[2].holder, ==, 0);
+}
+
 static void assert_recursion(const char *const *stack, const char *text, size_t length, size_t repeats)
 {
     CheckCycle cycle;
@@ -276,6 +299,7 @@ int main(int argc, char **argv)
     g_test_add_func("/check/verdict/failed", test_failed);
     g_test_add_func("/check/verdict/misspelt", test_misspelt);
     g_test_add_func("/check/waits/cycle", test_waits);
+    g_test_add_func("/check/waits/condition", test_waits_condition);
     g_test_add_func("/check/recursion/regular", test_recursion);
     g_test_add_func("/check/recursion/irregular", test_recursion_irregular);
     g_test_add_func("/check/compare", test_compare);

@@ -209,7 +209,7 @@ static void test_calls(void)
 
     fake_reset();
     fake_thread("main", NULL);
-    fake_call(0, SCHED_CALL_EVENTFD, 7, NULL);
+    fake_step(fake_call(0, SCHED_CALL_EVENTFD, 0, NULL))->new_value = 7;
     report_add_step(&text, &values, check_trace(), fake_call(0, SCHED_CALL_WRITE, 7, NULL));
     text_add(&text, "; ");
     report_add_step(&text, &values, check_trace(), fake_call(0, SCHED_CALL_WRITE, 8, NULL));

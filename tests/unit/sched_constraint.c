@@ -88,8 +88,8 @@ static unsigned rate(SchedPlan plan, int wanted)
 
 static const SchedBase bases[] = { SCHED_BASE_FIFO, SCHED_BASE_WALK, SCHED_BASE_POS, SCHED_BASE_URW, SCHED_BASE_PCT };
 
-/* Between the two stores lies one point of some fifty: seldom without the constraint, nearly always with it. Measured: at
- * most 17 % without, at least 99 % with. */
+/* Between the two stores lies one point of some fifty: seldom without the constraint, always with it, as the second store is held back
+ * until the read is done. Measured: 0 to 16 % without, 100 % with. */
 static void test_must(void)
 {
     Sites sites = find_sites();
@@ -103,11 +103,12 @@ static void test_must(void)
         with = rate(plan, 1);
         g_test_message("base %d: %u of %u without, %u with", plan.base, without, RUNS, with);
         g_assert_cmpuint(without, <, RUNS / 4);
-        g_assert_cmpuint(with, >, RUNS * 9 / 10);
+        g_assert_cmpuint(with, ==, RUNS);
     }
 }
 
-static void test_must_initial(void)
+/* The reader waits for the first store, whichever it is. */
+static void test_must_not_initial(void)
 {
     Sites sites = find_sites();
 
@@ -115,11 +116,11 @@ static void test_must_initial(void)
         SchedPlan plan = { .base = bases[i], .constraint_count = 1 };
 
         plan.constraints[0] = (SchedConstraint){ SCHED_SITE_INITIAL, sites.read, true };
-        g_assert_cmpuint(rate(plan, 0), <, RUNS / 50);
+        g_assert_cmpuint(rate(plan, 0), ==, 0);
     }
 }
 
-/* "Must not see the second": what is left is the first or the initial value. */
+/* "Must not see the second": what is left is the first or the initial value. Measured: 38 to 100 % without, never with. */
 static void test_must_not(void)
 {
     Sites sites = find_sites();
@@ -132,7 +133,8 @@ static void test_must_not(void)
         plan.constraints[0] = (SchedConstraint){ sites.write[1], sites.read, true };
         with = rate(plan, 2);
         g_test_message("base %d: %u of %u without, %u with", plan.base, without, RUNS, with);
-        g_assert_cmpuint(with * 2, <=, without);
+        g_assert_cmpuint(without, >, RUNS / 4);
+        g_assert_cmpuint(with, ==, 0);
     }
 }
 
@@ -328,7 +330,7 @@ int main(int argc, char **argv)
 {
     kit_init(&argc, &argv);
     g_test_add_func("/sched/constraint/must", test_must);
-    g_test_add_func("/sched/constraint/must-not-initial", test_must_initial);
+    g_test_add_func("/sched/constraint/must-not-initial", test_must_not_initial);
     g_test_add_func("/sched/constraint/must-not", test_must_not);
     g_test_add_func("/sched/constraint/unknown-sites", test_unknown_sites);
     g_test_add_func("/sched/constraint/impossible-is-given-up", test_impossible_constraint_is_given_up);

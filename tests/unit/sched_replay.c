@@ -276,34 +276,34 @@ typedef struct FixedHash {
 #define RATE(n) .atomics = true, .seed = 42, .clock_rate = (n), .length = 60, .object = 2, .count_count = 2, .counts = { 20, 9 }
 
 static const FixedHash fixed_hashes[] = {
-    { 0, { .base = SCHED_BASE_FIFO }, 0x0 },
-    { 0, { .base = SCHED_BASE_WALK, RATE(0) }, 0x0 },
-    { 0, { .base = SCHED_BASE_POS, RATE(1) }, 0x0 },
-    { 0, { .base = SCHED_BASE_URW, RATE(3) }, 0x0 },
-    { 0, { .base = SCHED_BASE_PCT, RATE(0) }, 0x0 },
-    { 0, { .base = SCHED_BASE_SURW, RATE(2) }, 0x0 },
-    { 0, { .base = SCHED_BASE_MIXED, RATE(1) }, 0x0 },
-    { 1, { .base = SCHED_BASE_FIFO }, 0x0 },
-    { 1, { .base = SCHED_BASE_WALK, RATE(0) }, 0x0 },
-    { 1, { .base = SCHED_BASE_POS, RATE(1) }, 0x0 },
-    { 1, { .base = SCHED_BASE_URW, RATE(3) }, 0x0 },
-    { 1, { .base = SCHED_BASE_PCT, RATE(0) }, 0x0 },
-    { 1, { .base = SCHED_BASE_SURW, RATE(2) }, 0x0 },
-    { 1, { .base = SCHED_BASE_MIXED, RATE(1) }, 0x0 },
-    { 2, { .base = SCHED_BASE_FIFO }, 0x0 },
-    { 2, { .base = SCHED_BASE_WALK, RATE(0) }, 0x0 },
-    { 2, { .base = SCHED_BASE_POS, RATE(1) }, 0x0 },
-    { 2, { .base = SCHED_BASE_URW, RATE(3) }, 0x0 },
-    { 2, { .base = SCHED_BASE_PCT, RATE(0) }, 0x0 },
-    { 2, { .base = SCHED_BASE_SURW, RATE(2) }, 0x0 },
-    { 2, { .base = SCHED_BASE_MIXED, RATE(1) }, 0x0 },
-    { 3, { .base = SCHED_BASE_FIFO }, 0x0 },
-    { 3, { .base = SCHED_BASE_WALK, RATE(0) }, 0x0 },
-    { 3, { .base = SCHED_BASE_POS, RATE(1) }, 0x0 },
-    { 3, { .base = SCHED_BASE_URW, RATE(3) }, 0x0 },
-    { 3, { .base = SCHED_BASE_PCT, RATE(0) }, 0x0 },
-    { 3, { .base = SCHED_BASE_SURW, RATE(2) }, 0x0 },
-    { 3, { .base = SCHED_BASE_MIXED, RATE(1) }, 0x0 },
+    { 0, { .base = SCHED_BASE_FIFO }, 0xfb62267c442fb17f },
+    { 0, { .base = SCHED_BASE_WALK, RATE(0) }, 0xc26f9ccb7f353cbd },
+    { 0, { .base = SCHED_BASE_POS, RATE(1) }, 0x36fa4feba3967e12 },
+    { 0, { .base = SCHED_BASE_URW, RATE(3) }, 0xbeccce0e20506c3c },
+    { 0, { .base = SCHED_BASE_PCT, RATE(0) }, 0x94098dd6167f326e },
+    { 0, { .base = SCHED_BASE_SURW, RATE(2) }, 0xc59e650e94787850 },
+    { 0, { .base = SCHED_BASE_MIXED, RATE(1) }, 0xfb6f5ed83e5358b6 },
+    { 1, { .base = SCHED_BASE_FIFO }, 0x44cdc893cdc0433b },
+    { 1, { .base = SCHED_BASE_WALK, RATE(0) }, 0xca267daa4c3919e5 },
+    { 1, { .base = SCHED_BASE_POS, RATE(1) }, 0x103803094c401378 },
+    { 1, { .base = SCHED_BASE_URW, RATE(3) }, 0x8bfd89f3a975f5b8 },
+    { 1, { .base = SCHED_BASE_PCT, RATE(0) }, 0x7e043852b282ff1b },
+    { 1, { .base = SCHED_BASE_SURW, RATE(2) }, 0x8820c57e2eb41915 },
+    { 1, { .base = SCHED_BASE_MIXED, RATE(1) }, 0x7cdd8f37a08a50e3 },
+    { 2, { .base = SCHED_BASE_FIFO }, 0x1aeb52bb4b8ec394 },
+    { 2, { .base = SCHED_BASE_WALK, RATE(0) }, 0x86cba25507886e22 },
+    { 2, { .base = SCHED_BASE_POS, RATE(1) }, 0x76afe51c421fa3a1 },
+    { 2, { .base = SCHED_BASE_URW, RATE(3) }, 0x2f781751938da796 },
+    { 2, { .base = SCHED_BASE_PCT, RATE(0) }, 0x47b5689a23628963 },
+    { 2, { .base = SCHED_BASE_SURW, RATE(2) }, 0x00c1491a7c59ecfd },
+    { 2, { .base = SCHED_BASE_MIXED, RATE(1) }, 0xe00f99a9af1a3acd },
+    { 3, { .base = SCHED_BASE_FIFO }, 0xd91ef9df59044bd2 },
+    { 3, { .base = SCHED_BASE_WALK, RATE(0) }, 0xc817a1db452129df },
+    { 3, { .base = SCHED_BASE_POS, RATE(1) }, 0xfbee65964f21040b },
+    { 3, { .base = SCHED_BASE_URW, RATE(3) }, 0x20fd314ac5e4cd9f },
+    { 3, { .base = SCHED_BASE_PCT, RATE(0) }, 0x59bd0c68c66200e3 },
+    { 3, { .base = SCHED_BASE_SURW, RATE(2) }, 0x6673b3c011345f82 },
+    { 3, { .base = SCHED_BASE_MIXED, RATE(1) }, 0x8a8e9c5c94b067b1 },
 };
 
 static void test_fixed_hashes(void)
@@ -329,7 +329,7 @@ static void test_fixed_site_name(void)
     steps = sched_trace(&count);
     for (size_t i = 0; i < count; i++) {
         if (steps[i].operation == SCHED_STORE) {
-            g_assert_cmphex(steps[i].site->id, ==, 0x0);
+            g_assert_cmphex(steps[i].site->id, ==, 0xe9eba213);
             found++;
         }
     }

@@ -1,0 +1,141 @@
+/*
+ * TARGET-replay of flavour native: the same scenarios on real threads and the real kernel, where the kernel is the scheduler.
+ *
+ *   TARGET-replay [-n N] FILE...                      run the scenario of each file N times
+ *   TARGET-replay --stress SECONDS [--seed N]         random scenarios, one after another
+ *
+ * A hang is noticed by a watchdog (--hang SECONDS, default 10): there is nothing better without the simulated OS, and it is the
+ * baseline that the detection table compares with. Exit status: 0 no hang, 1 a hang (a crash ends the process), 2 could not run.
+ */
+#include <glib.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/core.h"
+#include "core/fatal.h"
+#include "fuzz/fuzz.h"
+
+#define SCENARIO_BYTES 48u
+
+static gint repeats = 1, stress_seconds, hang_seconds = 10;
+static gint64 seed = 1;
+static gchar **paths;
+static uint64_t runs;
+static gint64 started_us;
+
+void fuzz_violated(const char *format, ...)
+{
+    char message[512];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(message, sizeof(message), format, arguments);
+    va_end(arguments);
+    core_fatal("assertion", "%s", message);
+}
+
+void fuzz_reached(const char *window)
+{
+    (void)window;
+}
+
+static double seconds(void)
+{
+    return (double)(g_get_monotonic_time() - started_us) / 1e6;
+}
+
+static void on_alarm(int signal_number)
+{
+    char text[128];
+    int length = g_snprintf(text, sizeof(text), "hang after %" PRIu64 " runs, %.1f seconds\n", runs, seconds());
+
+    (void)signal_number;
+    _exit(write(STDOUT_FILENO, text, (size_t)length) == length ? 1 : 2);
+}
+
+static void run_scenario(const uint8_t *data, size_t size)
+{
+    FuzzInput in = { .data = data, .size = size };
+
+    alarm((unsigned)hang_seconds);
+    core_init();
+    fuzz_target.run(&in);
+    core_reset();
+    alarm(0);
+    runs++;
+}
+
+static int run_files(const char *program)
+{
+    int status = 0;
+
+    for (int i = 0; paths && paths[i]; i++) {
+        GError *error = NULL;
+        gchar *data;
+        gsize size;
+
+        if (!g_file_get_contents(paths[i], &data, &size, &error)) {
+            fprintf(stderr, "%s: %s\n", program, error->message);
+            g_error_free(error);
+            status = 2;
+            continue;
+        }
+        for (int n = 0; n < repeats; n++) {
+            run_scenario((const uint8_t *)data, size);
+        }
+        printf("%s runs=%d\n", paths[i], repeats);
+        g_free(data);
+    }
+    return status;
+}
+
+static void run_stress(void)
+{
+    GRand *random = g_rand_new_with_seed((guint32)seed);
+    uint8_t data[SCENARIO_BYTES];
+
+    while (seconds() < stress_seconds) {
+        for (size_t i = 0; i < sizeof(data); i++) {
+            data[i] = (uint8_t)g_rand_int(random);
+        }
+        run_scenario(data, sizeof(data));
+    }
+    g_rand_free(random);
+    printf("no hang in %" PRIu64 " runs, %.1f seconds\n", runs, seconds());
+}
+
+int main(int argc, char **argv)
+{
+    GOptionEntry entries[] = {
+        { "runs", 'n', 0, G_OPTION_ARG_INT, &repeats, "run each file N times (default 1)", "N" },
+        { "stress", 0, 0, G_OPTION_ARG_INT, &stress_seconds, "random scenarios for so long", "SECONDS" },
+        { "hang", 0, 0, G_OPTION_ARG_INT, &hang_seconds, "a scenario that takes longer is a hang (default 10)", "SECONDS" },
+        { "seed", 0, 0, G_OPTION_ARG_INT64, &seed, "of the random scenarios (default 1)", "N" },
+        { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &paths, NULL, "FILE..." },
+        { NULL, 0, 0, 0, NULL, NULL, NULL },
+    };
+    GOptionContext *context = g_option_context_new(NULL);
+    GError *error = NULL;
+    int status;
+
+    g_option_context_add_main_entries(context, entries, NULL);
+    if (!g_option_context_parse(context, &argc, &argv, &error) || (!paths && stress_seconds < 1) || repeats < 1 || hang_seconds < 1) {
+        fprintf(stderr, "%s: %s\nusage: %s [-n N] FILE... | --stress SECONDS [--hang SECONDS] [--seed N]\n", argv[0],
+                error ? error->message : "a file, or --stress with a number from 1", argv[0]);
+        return 2;
+    }
+    g_option_context_free(context);
+    signal(SIGALRM, on_alarm);
+    started_us = g_get_monotonic_time();
+    status = run_files(argv[0]);
+    if (stress_seconds > 0) {
+        run_stress();
+    }
+    g_strfreev(paths);
+    return status;
+}
