@@ -1,10 +1,11 @@
 /*
  * Root cause of a missed wakeup. Pure functions on a trace; see cause.h for the table that they fill in.
  *
- * 1. The condition consists of what the waiter read both before it went to sleep and when it was resumed, with different values.
+ * 1. The condition consists of what the waiter read both before it went to sleep and when it was resumed, with
+ *    different values.
  * 2. Steps of the experiment are never blamed: the write is one of the execution proper.
- * 3. Among several candidates the latest write wins: before it the condition was still false, or the waiter would have been woken
- *    for an earlier one.
+ * 3. Among several candidates the latest write wins: before it the condition was still false, or the waiter would
+ *    have been woken for an earlier one.
  */
 #include "check/cause.h"
 
@@ -54,8 +55,8 @@ static bool written_by_itself(CheckTrace trace, const SchedProbe *probe, uint64_
 }
 
 /* Fill in a candidate from what the waiter read at probe_step. False: this read explains nothing. */
-static bool candidate_at(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t sleep_step, size_t probe_step,
-                         Candidate *candidate)
+static bool candidate_at(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t sleep_step,
+                         size_t probe_step, Candidate *candidate)
 {
     const SchedStep *read = &trace.steps[probe_step];
     uint64_t object = check_step_object(read);
@@ -190,7 +191,7 @@ static void find_guard(CheckTrace trace, const SchedProbe *probe, CheckCause *ca
     }
 }
 
-/* ------------------------------------------------------------------------------------------- the decision not to wake */
+/* ---------------------------------------------------------------------------------------- the decision not to wake */
 
 static bool changed_by(CheckTrace trace, uint32_t thread, uint64_t object, size_t before)
 {
@@ -221,7 +222,8 @@ static unsigned check_rank(CheckTrace trace, const CheckCause *cause, size_t at)
     return changed_by(trace, cause->waiter, object, at) ? 2 : 1;
 }
 
-/* Could this wakeup have been meant for the waiter? One on a condition or futex that the waiter never touched is another story. */
+/* Could this wakeup have been meant for the waiter? One on a condition or futex that the waiter never touched is
+ * another story. */
 static bool meant_for_waiter(CheckTrace trace, const CheckCause *cause, const SchedStep *wake)
 {
     uint64_t object = check_step_object(wake);
@@ -243,7 +245,8 @@ static bool ends_a_section(const SchedStep *step)
            (step->operation == SCHED_CALL && (step->call == SCHED_CALL_MUTEX_UNLOCK || step->call == SCHED_CALL_EXIT));
 }
 
-/* From the write to where the waker blocks, unlocks or ends; beyond an unlock only reads of what the waiter wrote still count. */
+/* From the write to where the waker blocks, unlocks or ends; beyond an unlock only reads of what the waiter wrote
+ * still count. */
 static void find_check(CheckTrace trace, CheckCause *cause)
 {
     unsigned best = 0;

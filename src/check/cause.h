@@ -1,6 +1,6 @@
 /*
- * The root cause of a missed wakeup, read off the trace of the experiment: which write made the waiter's condition true, and what
- * the writer looked at before it decided to wake nobody.
+ * The root cause of a missed wakeup, read off the trace of the experiment: which write made the waiter's condition
+ * true, and what the writer looked at before it decided to wake nobody.
  */
 #ifndef WAKEFUZZ_CHECK_CAUSE_H
 #define WAKEFUZZ_CHECK_CAUSE_H
@@ -22,7 +22,7 @@
 typedef enum CheckCauseKind {
     CHECK_CAUSE_UNKNOWN, /* only waiter, sleep_step are set */
     CHECK_CAUSE_WRITE,   /* an atomic object of the condition was written */
-    CHECK_CAUSE_GUARD,   /* the condition is plain data: write_step is where its mutex was last let go by another thread */
+    CHECK_CAUSE_GUARD,   /* the condition is plain data: write_step is where another thread last let its mutex go */
 } CheckCauseKind;
 
 typedef struct CheckCause {
@@ -39,8 +39,8 @@ typedef struct CheckCause {
 } CheckCause;
 
 /*
- * Find the cause of waiter's being asleep though its successful probe shows that it should not be. Pure; any thread while no
- * execution runs. Always fills *cause; cause->kind says how much was found.
+ * Find the cause of waiter's being asleep though its successful probe shows that it should not be. Pure; any thread
+ * while no execution runs. Always fills *cause; cause->kind says how much was found.
  */
 void check_cause_find(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, CheckCause *cause);
 

@@ -3,7 +3,8 @@
 
 enum { REPEATS_MIN = 3 };
 
-/* The longest stretch in which each key equals the one `length` further on. Returns how many keys it covers, both ends included. */
+/* The longest stretch in which each key equals the one `length` further on. Returns how many keys it covers, both
+ * ends included. */
 static size_t longest_stretch(const uint64_t *keys, size_t count, size_t length, size_t *first)
 {
     size_t best = 0, run = 0;
@@ -89,7 +90,8 @@ bool check_cycle_find(const uint64_t *keys, size_t count, CheckCycle *cycle)
     CheckCycle regular = { 0 }, irregular = { 0 };
     bool is_regular = find_regular(keys, count, &regular);
 
-    /* A chance repetition (three equal frames at the base) must not hide a recursion that winds through the whole stack. */
+    /* A chance repetition (three equal frames at the base) must not hide a recursion that winds through the whole
+     * stack. */
     if (is_regular && regular.length * regular.repeats * 3 >= count) {
         *cycle = regular;
         return true;

@@ -1,6 +1,6 @@
 /*
- * Oracle: double-entry. The core says so itself (sched_fail with this verdict). A foreign program can only print a message and abort:
- * its words are recognized here, and its `assertion` becomes what it is.
+ * Oracle: double-entry. The core says so itself (sched_fail with this verdict). A foreign program can only print a
+ * message and abort: its words are recognized here, and its `assertion` becomes what it is.
  */
 #include <string.h>
 

@@ -7,8 +7,8 @@
  * 2. Threads are tried in order of their ids, so that two executions of one input examine alike.
  * 3. The first that makes progress ends the experiment: everything after it would look at a changed world.
  * 4. The experiment moves the thread that makes progress: where it slept is noted before.
- * 5. A thread that goes back to the same wait is tried once more, as a control. An idle event loop does the same twice; one that had
- *    work lying there does it the first time only.
+ * 5. A thread that goes back to the same wait is tried once more, as a control. An idle event loop does the same
+ *    twice; one that had work lying there does it the first time only.
  */
 #include "check/examine.h"
 
@@ -109,8 +109,8 @@ static bool same_sequence(CheckTrace trace, const SchedProbe *a, const SchedProb
     return true;
 }
 
-/* Does the control do anything that the probe did not do at all? For a thread that spins, the control begins in another phase of
- * the loop: only a step of a new shape says that it got somewhere. */
+/* Does the control do anything that the probe did not do at all? For a thread that spins, the control begins in
+ * another phase of the loop: only a step of a new shape says that it got somewhere. */
 static bool has_new_shape(CheckTrace trace, const SchedProbe *probe, const SchedProbe *control)
 {
     size_t known_count;
@@ -148,7 +148,8 @@ static CheckProgress control_probe(SchedThread *thread, const SchedProbe *probe)
     return differs ? CHECK_DID_SOMETHING : CHECK_STUCK;
 }
 
-/* A condition wait takes its mutex again before it looks at anything: where somebody holds that, the sleeper has only moved. */
+/* A condition wait takes its mutex again before it looks at anything: where somebody holds that, the sleeper has only
+ * moved. */
 static bool waits_for_its_mutex(const SchedThread *thread, SchedCall before, const SchedProbe *probe)
 {
     const SchedBlock *block = sched_thread_block(thread);

@@ -1,6 +1,6 @@
 /*
- * The experiment that tells a missed wakeup from a deadlock: each sleeper in turn is let go on as if its wait had returned
- * spuriously. If it gets somewhere, what it waited for was there, and nobody told it.
+ * The experiment that tells a missed wakeup from a deadlock: each sleeper in turn is let go on as if its wait had
+ * returned spuriously. If it gets somewhere, what it waited for was there, and nobody told it.
  */
 #ifndef WAKEFUZZ_CHECK_EXAMINE_H
 #define WAKEFUZZ_CHECK_EXAMINE_H
@@ -17,7 +17,7 @@ typedef enum CheckProgress {
     CHECK_ENDED,          /* the thread ran to its end */
     CHECK_LET_OTHERS_GO,  /* another thread can run now */
     CHECK_LEFT_ITS_WAIT,  /* it did not go to sleep in the same wait again */
-    CHECK_DID_SOMETHING,  /* it did, but the first look was another than the second: there was work, and now it is done */
+    CHECK_DID_SOMETHING,  /* it did, but the first look was another than the second: work was done */
 } CheckProgress;
 
 enum { CHECK_STACK_WORDS = 2048 };
@@ -43,8 +43,9 @@ typedef struct CheckExperiment {
 } CheckExperiment;
 
 /*
- * For sched_set_examiner(). Resumes, in order of thread id, each thread whose wait may return spuriously and does not merely let time
- * pass, until one makes progress; returns it, or NULL. Kernel thread, during an execution; never blocks.
+ * For sched_set_examiner(). Resumes, in order of thread id, each thread whose wait may return spuriously and does not
+ * merely let time pass, until one makes progress; returns it, or NULL. Kernel thread, during an execution; never
+ * blocks.
  */
 SchedThread *check_examine(void);
 

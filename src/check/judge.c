@@ -1,5 +1,6 @@
 /*
- * From an outcome of the scheduler to a verdict: asks the oracles in a fixed order. Runs on the kernel thread, after an execution.
+ * From an outcome of the scheduler to a verdict: asks the oracles in a fixed order. Runs on the kernel thread, after
+ * an execution.
  *
  * 1. Exactly one verdict per execution; the first oracle that speaks has it.
  * 2. A more specific fact goes before a more general one: a completion that got lost also leaves a thread asleep.

@@ -1,6 +1,6 @@
 /*
- * Oracle: late-wakeup. Only a timer beyond the bound could go on, yet the experiment showed a sleeper whose condition held already:
- * its wakeup was lost, and the timer merely hides it.
+ * Oracle: late-wakeup. Only a timer beyond the bound could go on, yet the experiment showed a sleeper whose condition
+ * held already: its wakeup was lost, and the timer merely hides it.
  */
 #include "check/oracles.h"
 

@@ -1,6 +1,6 @@
 /*
- * Oracle: livelock. The step bound, or the bound of virtual time, was reached. The loop at the end of the trace is named: whoever is in
- * it runs without getting anywhere.
+ * Oracle: livelock. The step bound, or the bound of virtual time, was reached. The loop at the end of the trace is
+ * named: whoever is in it runs without getting anywhere.
  */
 #include <stdlib.h>
 

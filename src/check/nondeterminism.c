@@ -1,6 +1,6 @@
 /*
- * Oracle: nondeterminism. The same input must give the same execution. The driver runs a finding again and compares; this file
- * names the first step at which the two part. Kernel thread, outside an execution.
+ * Oracle: nondeterminism. The same input must give the same execution. The driver runs a finding again and compares;
+ * this file names the first step at which the two part. Kernel thread, outside an execution.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +46,8 @@ static const char *what_it_does(const SchedStep *step)
     return step->operation == SCHED_CALL ? sched_call_name(step->call) : operations[step->operation];
 }
 
-/* What differs between two steps, as a word; NULL: nothing that counts. Addresses and values may differ (heap, pids). */
+/* What differs between two steps, as a word; NULL: nothing that counts. Addresses and values may differ (heap, pids).
+ */
 static const char *difference(const SchedStep *a, const SchedStep *b)
 {
     if (a->thread != b->thread) {

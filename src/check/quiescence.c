@@ -1,6 +1,6 @@
 /*
- * Oracle: missed-wakeup and deadlock. Nobody can run, no timer is armed, no I/O is in flight, and somebody has not ended: an exact
- * fact. Which of the two it is has been found out by the experiment (examine.c).
+ * Oracle: missed-wakeup and deadlock. Nobody can run, no timer is armed, no I/O is in flight, and somebody has not
+ * ended: an exact fact. Which of the two it is has been found out by the experiment (examine.c).
  */
 #include "check/oracles.h"
 
@@ -13,7 +13,8 @@ static void missed_wakeup(const SchedResult *result, CheckResult *verdict)
     check_cause_find(check_trace(), sched_thread_id(result->culprit), &check_experiment()->probe, &verdict->cause);
 }
 
-/* The thread to begin the report with: one of a cycle of waits, else the first that sleeps, which is the main thread if it does. */
+/* The thread to begin the report with: one of a cycle of waits, else the first that sleeps, which is the main thread
+ * if it does. */
 static SchedThread *choose_culprit(const CheckWait *waits, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {

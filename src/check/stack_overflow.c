@@ -1,6 +1,6 @@
 /*
- * Oracle: stack-overflow. The scheduler saw the guard page hit, or one return address too often on one stack. Frames have no names
- * down here: the report symbolizes the culprit's stack and asks check_recursion() for the circle.
+ * Oracle: stack-overflow. The scheduler saw the guard page hit, or one return address too often on one stack. Frames
+ * have no names down here: the report symbolizes the culprit's stack and asks check_recursion() for the circle.
  */
 #include "check/stack_overflow.h"
 
@@ -30,8 +30,9 @@ static uint64_t name_key(const char *name)
 }
 
 /*
- * The index in the stack of the outermost frame of one turn. The turn is told from the function whose name comes first in the
- * alphabet: which of its frames happens to be innermost when the bound is reached is chance, and must not change the text.
+ * The index in the stack of the outermost frame of one turn. The turn is told from the function whose name comes
+ * first in the alphabet: which of its frames happens to be innermost when the bound is reached is chance, and must
+ * not change the text.
  */
 static size_t outermost_of_turn(const char *const *functions, const CheckCycle *cycle)
 {

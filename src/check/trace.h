@@ -1,6 +1,6 @@
 /*
- * What the oracles ask of a trace. A CheckTrace is a view: it owns nothing. Unless said otherwise functions are pure; any
- * thread may call them as long as no execution runs.
+ * What the oracles ask of a trace. A CheckTrace is a view: it owns nothing. Unless said otherwise functions are pure;
+ * any thread may call them as long as no execution runs.
  */
 #ifndef WAKEFUZZ_CHECK_TRACE_H
 #define WAKEFUZZ_CHECK_TRACE_H
@@ -35,7 +35,8 @@ bool check_step_changes(const SchedStep *step);
 /* A call that may let another thread go on: signal, broadcast, futex wake, write, post. */
 bool check_step_wakes(const SchedStep *step);
 
-/* The same place in the program doing the same thing to the same object, as a number; the thread counts only if asked for. */
+/* The same place in the program doing the same thing to the same object, as a number; the thread counts only if asked
+ * for. */
 uint64_t check_step_shape(const SchedStep *step, bool with_thread);
 
 /* The last step before `before` at which the object was changed, or CHECK_NO_STEP. */
@@ -44,8 +45,8 @@ size_t check_last_change(CheckTrace trace, uint64_t object, size_t before);
 /* The last step of that thread before `before` at which it went to sleep, or CHECK_NO_STEP. */
 size_t check_last_sleep(CheckTrace trace, uint32_t thread, size_t before);
 
-/* "main", "iothread0", "thread 3"; "the clock" for the environment's steps and for CHECK_NO_THREAD. Valid until the eighth call after;
- * kernel thread. */
+/* "main", "iothread0", "thread 3"; "the clock" for the environment's steps and for CHECK_NO_THREAD. Valid until the
+ * eighth call after; kernel thread. */
 const char *check_thread_name(uint32_t id);
 
 #endif

@@ -34,11 +34,12 @@ static bool lets_go(const SchedStep *step)
 
 static bool waits_on_condition(const SchedStep *step)
 {
-    return step->operation == SCHED_CALL && (step->call == SCHED_CALL_COND_WAIT || step->call == SCHED_CALL_COND_TIMEDWAIT);
+    return step->operation == SCHED_CALL &&
+           (step->call == SCHED_CALL_COND_WAIT || step->call == SCHED_CALL_COND_TIMEDWAIT);
 }
 
-/* A thread that sleeps in a condition wait has given back the lock that it took last; one that came out of it has that lock again,
- * and there is no step that says so. */
+/* A thread that sleeps in a condition wait has given back the lock that it took last; one that came out of it has
+ * that lock again, and there is no step that says so. */
 static bool gave_it_to_condition(CheckTrace trace, size_t taken)
 {
     uint16_t thread = trace.steps[taken].thread;

@@ -64,13 +64,15 @@ static int add(OsFile *file, uint64_t value)
     return 0;
 }
 
+/* As Linux does it: each piece of a vector is a write of its own, and one of more than 8 bytes, which are ignored, is the last. */
 static ssize_t event_write(OsFile *file, OsSpan *span)
 {
     OsSpan copy = *span; /* a write that has to wait starts anew */
+    size_t piece = os_span_piece(&copy);
     uint64_t value;
     int error;
 
-    if (span->left < sizeof(value)) {
+    if (piece < sizeof(value)) {
         return -EINVAL;
     }
     os_span_fetch(&copy, &value, sizeof(value));
@@ -78,7 +80,8 @@ static ssize_t event_write(OsFile *file, OsSpan *span)
     if (error) {
         return error;
     }
-    span->left = 0; /* more than 8 bytes are ignored */
+    *span = copy;
+    span->left = piece == sizeof(value) ? span->left : 0;
     return sizeof(value);
 }
 

@@ -290,19 +290,25 @@ OsSpan os_span(const struct iovec *vector, int count)
     return span;
 }
 
-/* The next piece of memory, at most `bytes` long; the span moves past it. */
-static unsigned char *next_piece(OsSpan *span, size_t *bytes)
+size_t os_span_piece(OsSpan *span)
 {
-    unsigned char *piece;
-
+    if (!span->left) {
+        return 0;
+    }
     while (span->offset == span->vector->iov_len) {
         span->vector++;
         span->offset = 0;
     }
-    piece = (unsigned char *)span->vector->iov_base + span->offset;
-    if (*bytes > span->vector->iov_len - span->offset) {
-        *bytes = span->vector->iov_len - span->offset;
-    }
+    return span->vector->iov_len - span->offset;
+}
+
+/* The next piece of memory, at most `bytes` long; the span moves past it. */
+static unsigned char *next_piece(OsSpan *span, size_t *bytes)
+{
+    size_t longest = os_span_piece(span);
+    unsigned char *piece = (unsigned char *)span->vector->iov_base + span->offset;
+
+    *bytes = *bytes < longest ? *bytes : longest;
     span->offset += *bytes;
     span->left -= *bytes;
     return piece;

@@ -119,6 +119,7 @@ ssize_t os_file_read(OsFile *file, OsSpan *span, bool nonblocking);
 ssize_t os_file_write(OsFile *file, OsSpan *span, bool nonblocking);
 
 OsSpan os_span(const struct iovec *vector, int count);
+size_t os_span_piece(OsSpan *span);                               /* bytes left in the first buffer that has any; 0: none at all */
 void os_span_store(OsSpan *span, const void *from, size_t bytes); /* at most span->left: into the program's memory */
 void os_span_fetch(OsSpan *span, void *to, size_t bytes);         /* at most span->left: out of the program's memory */
 

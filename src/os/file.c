@@ -7,6 +7,7 @@
  */
 #include <limits.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -181,7 +182,7 @@ ssize_t sendto(int fd, const void *buffer, size_t bytes, int flags, const struct
     return to ? os_result(-EISCONN) : send(fd, buffer, bytes, flags);
 }
 
-/* ---- positions: none of the simulated files has one */
+/* ---- positions: none of the simulated files has one; Linux says so only of pipes and sockets, and otherwise does nothing */
 
 ssize_t pread(int fd, void *buffer, size_t bytes, off_t offset)
 {
@@ -195,5 +196,10 @@ ssize_t pwrite(int fd, const void *buffer, size_t bytes, off_t offset)
 
 off_t lseek(int fd, off_t offset, int whence)
 {
-    return sched_here() && os_fd_file(fd) ? os_result(-ESPIPE) : REAL(lseek)(fd, offset, whence);
+    OsFile *file = sched_here() ? os_fd_file(fd) : NULL;
+
+    if (!file) {
+        return REAL(lseek)(fd, offset, whence);
+    }
+    return S_ISFIFO(file->kind->mode) || S_ISSOCK(file->kind->mode) ? os_result(-ESPIPE) : 0;
 }

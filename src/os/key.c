@@ -26,7 +26,8 @@ typedef struct Key {
 
 static Key keys[PTHREAD_KEYS_MAX];
 static pthread_key_t keys_end; /* above all noted keys */
-static bool started;           /* the executable's constructors have begun to run */
+/* The executable's constructors have begun to run. Volatile, as compilers run simple constructors at build time. */
+static volatile bool started;
 
 extern const char __executable_start[], etext[];
 

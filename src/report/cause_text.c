@@ -34,11 +34,14 @@ static void say_check(FILE *out, CheckTrace trace, ReportValues *values, const C
     if (cause->check_step == CHECK_NO_STEP) {
         return;
     }
+
+    const SchedStep *read = &trace.steps[cause->check_step];
+
     begin_step(&text, trace, cause->check_step);
     text_add(&text, "read ");
-    report_add_field(&text, trace.steps[cause->check_step].site->expression);
+    report_add_field(&text, read->site->expression);
     text_add(&text, " == ");
-    report_add_value(&text, values, trace.steps[cause->check_step].old_value, trace.steps[cause->check_step].site->size_bytes);
+    report_add_value(&text, values, read->old_value, read->site->size_bytes);
     if (cause->check_write_step != CHECK_NO_STEP) {
         text_add(&text, ", written by %s at step %zu", check_thread_name(trace.steps[cause->check_write_step].thread),
                  cause->check_write_step);

@@ -5,7 +5,8 @@
 #include "check/check.h"
 #include "report/step_text.h"
 
-/* " cause  step 41, iothread0: reader_count 1 -> 0 made main's condition true (graph_lock.c:229);" and what follows from it. */
+/* " cause  step 41, iothread0: reader_count 1 -> 0 made main's condition true (graph_lock.c:229);" and what follows
+ * from it. */
 void report_cause(FILE *out, CheckTrace trace, const CheckResult *check, const CheckExperiment *experiment);
 
 #endif

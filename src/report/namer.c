@@ -1,6 +1,6 @@
 /*
- * Stable numbers for the places of calls: what an input calls "the call at R" must be the same place in every build flavour, whatever
- * the compiler inlined there. Kernel thread only.
+ * Stable numbers for the places of calls: what an input calls "the call at R" must be the same place in every build
+ * flavour, whatever the compiler inlined there. Kernel thread only.
  */
 #include <stddef.h>
 

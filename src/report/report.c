@@ -2,8 +2,9 @@
  * The report as a whole: the order of its parts, and the facts that ClusterFuzz's stack parser needs.
  *
  * 1. The first line, "panic: VERDICT: ...", becomes the crash's state, and the frames right below it complete that.
- * 2. Findings whose states share two lines of three are merged, unless a letters-only FuzzerHash= stands within the first 80 characters
- *    of the message: the line that abort_on_finding() prints has it, and being the last it counts.
+ * 2. Findings whose states share two lines of three are merged, unless a letters-only FuzzerHash= stands within the
+ *    first 80 characters of the message: the line that abort_on_finding() prints has it, and being the last it
+ *    counts.
  * 3. abort(), not _exit(): the fuzzing engine has to see the end of the process to keep the input.
  */
 #include "report/report.h"
@@ -122,7 +123,7 @@ static bool print_coroutines(FILE *out)
     return visit.shown > 0;
 }
 
-/* ------------------------------------------------------------------------------------------- the end of the execution */
+/* -------------------------------------------------------------------------------------- the end of the execution */
 
 static const char *plural(uint64_t count)
 {
@@ -140,7 +141,8 @@ static void print_how_it_ended(FILE *out, const ReportFinding *finding, const Re
         text_add(&text, "quiescent: %u thread%s asleep, no timer, no I/O", facts->asleep, plural(facts->asleep));
         break;
     case SCHED_LATE:
-        text_add(&text, "idle: %u thread%s asleep, no I/O, nothing but a timer far away", facts->asleep, plural(facts->asleep));
+        text_add(&text, "idle: %u thread%s asleep, no I/O, nothing but a timer far away", facts->asleep,
+                 plural(facts->asleep));
         break;
     case SCHED_STEP_BOUND:
     case SCHED_TIME_BOUND:
@@ -161,8 +163,8 @@ static void print_numbers(FILE *out, const ReportFinding *finding)
 {
     const SchedResult *result = finding->result;
 
-    fprintf(out, "  %llu preemption%s, %zu byte%s; ", (unsigned long long)result->preemptions, plural(result->preemptions),
-            finding->input_bytes, plural(finding->input_bytes));
+    fprintf(out, "  %llu preemption%s, %zu byte%s; ", (unsigned long long)result->preemptions,
+            plural(result->preemptions), finding->input_bytes, plural(finding->input_bytes));
     if (finding->execution) {
         fprintf(out, "execution %llu; ", (unsigned long long)finding->execution);
     }

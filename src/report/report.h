@@ -1,8 +1,8 @@
 /*
  * The text report: what a person, and ClusterFuzz, read about a finding.
  *
- * report/ stands on the trace (sched/), on check/'s result and on libdw. All functions: kernel thread, outside an execution. They
- * block only on writing.
+ * report/ stands on the trace (sched/), on check/'s result and on libdw. All functions: kernel thread, outside an
+ * execution. They block only on writing.
  */
 #ifndef WAKEFUZZ_REPORT_REPORT_H
 #define WAKEFUZZ_REPORT_REPORT_H
@@ -21,14 +21,14 @@ typedef struct ReportFinding {
 } ReportFinding;
 
 /*
- * Print the report. The execution must be the last one: its fibers are asked for their stacks. Nothing in it depends on addresses but
- * the code addresses after "#N".
+ * Print the report. The execution must be the last one: its fibers are asked for their stacks. Nothing in it depends
+ * on addresses but the code addresses after "#N".
  */
 void report_print(FILE *out, const ReportFinding *finding);
 
 /*
- * Print the culprit's stack once more, below this function's own frame, and abort(). After report_print(). The name is part of the
- * interface: ClusterFuzz leaves frames out that begin with "abort".
+ * Print the culprit's stack once more, below this function's own frame, and abort(). After report_print(). The name
+ * is part of the interface: ClusterFuzz leaves frames out that begin with "abort".
  */
 __attribute__((noreturn)) void abort_on_finding(FILE *out);
 

@@ -94,7 +94,8 @@ static bool is_call(const SchedStep *step, SchedCall call)
 
 /* ------------------------------------------------------------------------------------------- a lost wakeup */
 
-/* What the waker looked at between its write and its decision, and the waiter had written: the waiter's announcements. */
+/* What the waker looked at between its write and its decision, and the waiter had written: the waiter's
+ * announcements. */
 static void add_announcements(Choice *choice, const CheckCause *cause)
 {
     CheckTrace trace = choice->trace;
@@ -297,7 +298,8 @@ static bool is_lost_wakeup(const CheckResult *check)
     return check->verdict == CHECK_MISSED_WAKEUP || check->verdict == CHECK_LATE_WAKEUP;
 }
 
-unsigned report_choose_rows(CheckTrace trace, const CheckResult *check, ReportRow rows[REPORT_ROWS_MAX], size_t *hidden)
+unsigned report_choose_rows(CheckTrace trace, const CheckResult *check, ReportRow rows[REPORT_ROWS_MAX],
+                            size_t *hidden)
 {
     Choice choice = { .trace = trace };
 

@@ -60,8 +60,8 @@ static bool is_fatal_function(const ReportFrame *frame)
     return is_one_of(frame->function, names);
 }
 
-/* The index of the first frame to show: the libc symbol, which is the outermost frame of the simulated OS; or, where the thread was in
- * the scheduler alone (an atomic access), whoever called that. */
+/* The index of the first frame to show: the libc symbol, which is the outermost frame of the simulated OS; or, where
+ * the thread was in the scheduler alone (an atomic access), whoever called that. */
 static unsigned first_shown(const ReportFrame **frames, unsigned count)
 {
     unsigned start = 0;
@@ -87,7 +87,8 @@ unsigned report_stack_trim(const ReportFrame **frames, unsigned count)
     unsigned start = first_shown(frames, count);
     unsigned end = start;
 
-    /* Below the program's first function there is the scheduler again, which started the thread, and then the real thread's start. */
+    /* Below the program's first function there is the scheduler again, which started the thread, and then the real
+     * thread's start. */
     while (end < count && !in_folder(frames[end], "src/sched/")) {
         end++;
     }
@@ -197,10 +198,11 @@ void report_stack_print(FILE *out, const ReportStack *stack, unsigned first, uns
 /* Functions that wait on behalf of others: they are on the way to every wait and so name none. */
 static bool is_general_wait(const char *function)
 {
-    static const char *const prefixes[] = { "aio_poll", "fdmon_", "g_", "main_loop_", "os_host_main_loop", "qemu_poll_",
-                                            "qemu_cond_", "qemu_event_", "qemu_futex_", "qemu_mutex_", "qemu_sem_",
-                                            "qemu_thread_join", "coroutine_", "qemu_coroutine_yield", "futex", "syscall",
-                                            "sched_", NULL };
+    static const char *const prefixes[] = {
+        "aio_poll", "fdmon_", "g_", "main_loop_", "os_host_main_loop", "qemu_poll_", "qemu_cond_", "qemu_event_",
+        "qemu_futex_", "qemu_mutex_", "qemu_sem_", "qemu_thread_join", "coroutine_", "qemu_coroutine_yield", "futex",
+        "syscall", "sched_", NULL,
+    };
 
     for (unsigned i = 0; prefixes[i]; i++) {
         if (strncmp(function, prefixes[i], strlen(prefixes[i])) == 0) {
@@ -242,7 +244,7 @@ const char *report_waiting_function(const ReportStack *stack, const char *hint)
 {
     unsigned at = beyond_general_waits(stack);
 
-    for (unsigned i = 0; hint && i < stack->count; i++) {
+    for (unsigned i = 0; hint && !is_general_wait(hint) && i < stack->count; i++) {
         if (strcmp(stack->frames[i]->function, hint) == 0) {
             return hint;
         }

@@ -1,7 +1,8 @@
 /*
  * Words for one step of a trace: "has_writer 1 -> 0", "reader_count == 2", "poll: asleep".
  *
- * Nothing in them depends on addresses: a pointer value is called p1, p2, ... in the order in which its namer saw it. Kernel thread.
+ * Nothing in them depends on addresses: a pointer value is called p1, p2, ... in the order in which its namer saw it.
+ * Kernel thread.
  */
 #ifndef WAKEFUZZ_REPORT_STEP_TEXT_H
 #define WAKEFUZZ_REPORT_STEP_TEXT_H

@@ -1,8 +1,8 @@
 /*
  * Stacks of all threads, and the sentence for each verdict. Kernel thread, after an execution.
  *
- * The sentence says who, where, and what the other side failed to do; it never holds a step number or an address, so that two
- * schedules of one bug read alike.
+ * The sentence says who, where, and what the other side failed to do; it never holds a step number or an address, so
+ * that two schedules of one bug read alike.
  */
 #include "report/summary.h"
 
@@ -27,7 +27,8 @@ static void name_recursion(ReportFacts *facts)
     for (unsigned i = 0; i < stack->count; i++) {
         names[i] = stack->frames[i]->function;
     }
-    if (!check_recursion(names, stack->count, &facts->recursion, facts->recursion_text, sizeof(facts->recursion_text))) {
+    if (!check_recursion(names, stack->count, &facts->recursion, facts->recursion_text,
+                         sizeof(facts->recursion_text))) {
         facts->recursion = (CheckCycle){ 0 };
     }
     free(names);
@@ -105,8 +106,8 @@ static void say_lost_wakeup(Text *text, const ReportFinding *finding, const Repo
 {
     const char *waker = waker_function(finding);
 
-    text_add(text, "%s waits in %s, %s", check_thread_name(finding->check->cause.waiter), waiter_function(finding, facts),
-             waker ? waker : "nobody");
+    text_add(text, "%s waits in %s, %s", check_thread_name(finding->check->cause.waiter),
+             waiter_function(finding, facts), waker ? waker : "nobody");
     text_add(text, waker ? " did not wake it" : " woke it");
 }
 

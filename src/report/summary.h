@@ -1,6 +1,6 @@
 /*
- * What is known about a finding once every thread has been asked for its stack, and the one line that sums it up. Kernel thread, after an
- * execution.
+ * What is known about a finding once every thread has been asked for its stack, and the one line that sums it up.
+ * Kernel thread, after an execution.
  */
 #ifndef WAKEFUZZ_REPORT_SUMMARY_H
 #define WAKEFUZZ_REPORT_SUMMARY_H

@@ -225,7 +225,8 @@ static unsigned frames_by_debug_info(Dwarf_Die *unit, Dwarf_Addr address, Report
     if (dwarf_getscopes(unit, address, &inner) <= 0) {
         return 0;
     }
-    /* What dwarf_getscopes() lists beyond an inlined function is where that was defined; we want where it was called. */
+    /* What dwarf_getscopes() lists beyond an inlined function is where that was defined; we want where it was called.
+     */
     scope_count = dwarf_getscopes_die(inner, &scopes);
     for (int i = 0; i < scope_count && count < INLINED_MAX; i++) {
         int tag = dwarf_tag(&scopes[i]);

@@ -1,8 +1,8 @@
 /*
  * From a code address to function, file and line, inside this process, by its own debug information.
  *
- * Kernel thread only (the tables are not locked). The first call maps the debug information; answers are kept, one entry for each
- * address that was asked for.
+ * Kernel thread only (the tables are not locked). The first call maps the debug information; answers are kept, one
+ * entry for each address that was asked for.
  */
 #ifndef WAKEFUZZ_REPORT_SYMBOLIZE_H
 #define WAKEFUZZ_REPORT_SYMBOLIZE_H
@@ -23,9 +23,10 @@ typedef struct ReportFrame {
 } ReportFrame;
 
 /*
- * The frames that one code address stands for: the functions inlined there, innermost first, then the one they were inlined into.
- * Returns how many, at least 1, and points *frames at them; they stay valid for ever. For a return address ask for pc - 1, so
- * that the call and not what follows it is named. Does not fail: what is unknown is "??" or NULL.
+ * The frames that one code address stands for: the functions inlined there, innermost first, then the one they were
+ * inlined into. Returns how many, at least 1, and points *frames at them; they stay valid for ever. For a return
+ * address ask for pc - 1, so that the call and not what follows it is named. Does not fail: what is unknown is "??"
+ * or NULL.
  */
 unsigned report_symbolize(uintptr_t pc, const ReportFrame **frames);
 
@@ -36,9 +37,9 @@ const ReportFrame *report_function_at(uintptr_t pc);
 struct Dwfl *report_modules(void);
 
 /*
- * For sched_set_namer(): a number for the place of a call, the same in every build flavour. pcs[0] is the return address of the call,
- * then its callers'; n > 0, unknown ones may be NULL. It is made of the names of the two innermost functions, inlined or not;
- * neither lines nor addresses enter.
+ * For sched_set_namer(): a number for the place of a call, the same in every build flavour. pcs[0] is the return
+ * address of the call, then its callers'; n > 0, unknown ones may be NULL. It is made of the names of the two
+ * innermost functions, inlined or not; neither lines nor addresses enter.
  */
 uint32_t report_site_namer(void *const *pcs, unsigned n);
 

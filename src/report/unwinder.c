@@ -3,9 +3,11 @@
  *
  * Kernel thread; unwind_here() alone runs on the thread whose stack it unwinds.
  *
- * 1. unwind_here() does no I/O and takes no memory: the program's own allocator may be in the middle of something there.
- * 2. A copy is unwound by libdwfl: code without frame pointers (GLib) must not end the stack. Of the registers only frame pointer and
- *    code address are known; the innermost frames are the scheduler's, which has frame pointers, and need no other.
+ * 1. unwind_here() does no I/O and takes no memory: the program's own allocator may be in the middle of something
+ *    there.
+ * 2. A copy is unwound by libdwfl: code without frame pointers (GLib) must not end the stack. Of the registers only
+ *    frame pointer and code address are known; the innermost frames are the scheduler's, which has frame pointers,
+ *    and need no other.
  */
 #include "report/unwinder.h"
 
@@ -75,7 +77,7 @@ void report_walk_frames(const void *frame, const void *pc, const void *low, cons
     walk((uintptr_t)frame, (uintptr_t)pc, (uintptr_t)low, low, ((uintptr_t)high - (uintptr_t)low) / 8, pcs);
 }
 
-/* ------------------------------------------------------------------------------------------- by unwind information, on a copy */
+/* ---------------------------------------------------------------------------- by unwind information, on a copy */
 
 enum { REGISTERS = 17, FRAME_POINTER = 6, STACK_POINTER = 7, RETURN_ADDRESS = 16 }; /* DWARF numbers, x86-64 */
 

@@ -15,7 +15,8 @@ typedef struct ReportPcs {
     unsigned count;
 } ReportPcs;
 
-/* Append the stack of a parked thread that has run: it unwinds itself, on its own stack, and goes back to where it was. */
+/* Append the stack of a parked thread that has run: it unwinds itself, on its own stack, and goes back to where it
+ * was. */
 void report_unwind_thread(SchedThread *thread, ReportPcs *pcs);
 
 /* Append the stack that the copy shows, by the unwind information of the code; where that fails, by frame pointers. */

@@ -109,6 +109,7 @@ void sched_end(SchedOutcome outcome, SchedThread *culprit)
     SchedThread *self = sched_self_;
 
     sched_set_outcome(outcome, culprit);
+    engine_release(&engine.root);
     for (;;) {
         sched_switch(self, &engine.root);
     }

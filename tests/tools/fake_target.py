@@ -46,8 +46,8 @@ def stats():
 
 
 def pipe(name):
-    with open(os.environ[name], "w", encoding="utf-8"):
-        pass
+    with open(os.environ[name], "w", encoding="utf-8") as file:
+        file.write("!")
 
 
 if behaviour == "broken":

@@ -7,6 +7,7 @@ tools/hunt against a stand-in for libFuzzer (fake_target.py): exit statuses, the
 import hashlib
 import os
 import pathlib
+import select
 import shutil
 import signal
 import subprocess
@@ -35,6 +36,7 @@ class HuntTest(unittest.TestCase):
             place.mkdir(parents=True)
             (self.build / flavour / "build.ninja").touch()
             shutil.copy(HERE / "fake_target.py", place / TARGET)
+            (place / TARGET).chmod(0o755)
         self.environment = {**os.environ, "WAKEFUZZ_BUILD": str(self.build), "PATH": f"{shims}:{os.environ['PATH']}",
                             "PYTHONDONTWRITEBYTECODE": "1"}
         self.findings = self.build / "hunt" / "findings"
@@ -59,8 +61,16 @@ class HuntTest(unittest.TestCase):
                                    env={**self.environment, "FAKE_TARGET": "waits", "FAKE_READY": str(ready), "FAKE_DONE": str(done)},
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
         self.addCleanup(process.stdout.close)
-        ready.read_bytes()
+        self.await_word(ready)
         return process, done
+
+    def await_word(self, pipe):
+        """Wait until the fuzzer has written into the pipe."""
+        descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            self.assertTrue(select.select([descriptor], [], [], PATIENCE_S)[0], f"no word in {pipe}")
+        finally:
+            os.close(descriptor)
 
     # ---- could not run
 
@@ -122,27 +132,34 @@ class HuntTest(unittest.TestCase):
         self.assertIn("disk full?", output)
         self.assertEqual((self.findings / f"asan-{TARGET}-missed-wakeup-1").read_bytes(), b"input of seed 7")
 
-    def test_no_room_at_all_prints_the_input(self):
-        shutil.rmtree(self.build / "hunt", ignore_errors=True)
-        self.findings.parent.mkdir(parents=True)
-        mount = ("mkdir -p {0} && mount -t tmpfs -o size=4k,nr_inodes=1 full {0} && mount -t tmpfs -o size=4k,nr_inodes=1 full /dev/shm"
-                 " && HOME=/proc TMPDIR=/proc exec \"$@\"").format(self.findings)
-        probe = subprocess.run(["unshare", "-rm", "sh", "-c", mount, "sh", "true"], capture_output=True, check=False)
+    def test_finding_goes_elsewhere_where_its_folder_is_full(self):
+        self.findings.mkdir(parents=True)
+        full = f"mount -t tmpfs -o size=4k,nr_inodes=1 full {self.findings}" + " && exec \"$@\""
+        probe = subprocess.run(["unshare", "-rm", "sh", "-c", full, "sh", "true"], capture_output=True, check=False)
         if probe.returncode:
-            self.skipTest("no user namespaces here: " + probe.stderr.decode().strip())
-        done = subprocess.run(["unshare", "-rm", "sh", "-c", mount, "sh", *self.command("--time", "1", "--flavour", "asan", "--seed", "7",
-                                                                                      TARGET)],
-                              env={**self.environment, "FAKE_TARGET": "disk-full"}, stdin=subprocess.DEVNULL, capture_output=True,
-                              encoding="utf-8", timeout=PATIENCE_S, check=False)
+            self.skipTest("cannot mount a small file system here: " + probe.stderr.decode().strip())
+        done = subprocess.run(["unshare", "-rm", "sh", "-c", full, "sh",
+                               *self.command("--time", "1", "--flavour", "asan", "--seed", "7", TARGET)],
+                              env={**self.environment, "FAKE_TARGET": "disk-full", "TMPDIR": str(self.folder)},
+                              stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=PATIENCE_S, check=False)
         self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
-        self.assertIn("in base64: aW5wdXQgb2Ygc2VlZCA3", done.stdout)
+        elsewhere = list(self.folder.glob(f"wakefuzz-asan-{TARGET}-missed-wakeup-*"))
+        self.assertEqual([path.read_bytes() for path in elsewhere], [b"input of seed 7"])
+        self.assertIn(str(elsewhere[0]), done.stdout)
+
+    def test_input_that_no_disk_takes_is_printed(self):
+        sys.path.insert(0, str(ROOT / "tools" / "lib"))
+        import hunt
+        from fuzzrun import Report
+        text = hunt.describe(None, None, Report("panic: deadlock: main waits\nBase64: aW5wdXQgb2Ygc2VlZCA3\n"))
+        self.assertIn("in base64: aW5wdXQgb2Ygc2VlZCA3", text)
 
     # ---- signals
 
     def test_interrupt_waits_for_the_input_at_hand(self):
         process, done = self.start_waiting()
         process.send_signal(signal.SIGINT)
-        done.read_bytes()
+        self.await_word(done)
         output = process.communicate(timeout=PATIENCE_S)[0]
         self.assertEqual(process.returncode, 1, output)
         self.assertIn("interrupted", output)
@@ -152,7 +169,7 @@ class HuntTest(unittest.TestCase):
         process, done = self.start_waiting()
         process.kill()
         process.wait(timeout=PATIENCE_S)
-        done.read_bytes()
+        self.await_word(done)
         self.assertEqual(self.kept(), [])
         status, output = self.hunt("silent", "--flavour", "asan", TARGET)
         self.assertEqual(status, 0, output)
@@ -166,7 +183,7 @@ class HuntTest(unittest.TestCase):
         self.assertEqual(status, 2, output)
         self.assertIn("another hunt is at work", output)
         process.send_signal(signal.SIGINT)
-        done.read_bytes()
+        self.await_word(done)
         process.communicate(timeout=PATIENCE_S)
 
 

@@ -82,7 +82,8 @@ static void test_latest(void)
     g_assert_cmpuint(cause_of(0, probe).write_step, ==, at);
 }
 
-/* /check/cause/own-writes: what the resumed waiter changed itself is no condition, nor is what a probe of somebody else wrote. */
+/* /check/cause/own-writes: what the resumed waiter changed itself is no condition, nor is what a probe of somebody
+ * else wrote. */
 static void test_own_writes(void)
 {
     SchedSite *look, *own, *other;
@@ -113,7 +114,8 @@ static void test_own_writes(void)
     g_assert_cmpuint(cause.sleep_step, ==, 2);
 }
 
-/* /check/cause/beyond-the-loop: what the waiter reads once it is out of its loop is no condition, though it changed later. */
+/* /check/cause/beyond-the-loop: what the waiter reads once it is out of its loop is no condition, though it changed
+ * later. */
 static void test_beyond_the_loop(void)
 {
     SchedSite *look, *next;
@@ -139,8 +141,8 @@ static void test_beyond_the_loop(void)
     g_assert_cmpuint(cause_of(0, probe).write_step, ==, at);
 }
 
-/* /check/cause/announcement: of the waker's reads the one that the waiter wrote, though another came first; and the wakeup
- * that went astray, though another thread was woken before. */
+/* /check/cause/announcement: of the waker's reads the one that the waiter wrote, though another came first; and the
+ * wakeup that went astray, though another thread was woken before. */
 static void test_announcement(void)
 {
     SchedSite *look;

@@ -99,7 +99,8 @@ static void test_others(void)
     assert_progress(CHECK_LET_OTHERS_GO);
 }
 
-/* /check/examine/spin: it does not sleep again, but turns in circles: no progress, in whatever phase the control begins. */
+/* /check/examine/spin: it does not sleep again, but turns in circles: no progress, in whatever phase the control
+ * begins. */
 static void test_spin(void)
 {
     begin(&poll_wait);
@@ -133,7 +134,8 @@ static void test_condition(void)
     assert_progress(CHECK_LEFT_ITS_WAIT);
 }
 
-/* /check/examine/whom: a lock must not return for no reason, a nap is no lost wakeup; the rest in order of ids, up to the first. */
+/* /check/examine/whom: a lock must not return for no reason, a nap is no lost wakeup; the rest in order of ids, up to
+ * the first. */
 static void test_whom(void)
 {
     SchedThread *second, *third;

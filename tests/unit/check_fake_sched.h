@@ -1,6 +1,6 @@
 /*
- * A scheduler that only remembers: traces and threads are written by hand, probes follow a script. For tests of check/ and report/ that
- * stand on no execution at all; link check_fake_sched.c instead of src/sched.
+ * A scheduler that only remembers: traces and threads are written by hand, probes follow a script. For tests of
+ * check/ and report/ that stand on no execution at all; link check_fake_sched.c instead of src/sched.
  *
  * 1. fake_reset() first: everything is static.
  * 2. Steps are appended in order; each call returns the index of its step.

@@ -1,5 +1,6 @@
 /*
- * The trace of the lost kick in the graph lock, written by hand: what the tests of cause, sentence and table have in common.
+ * The trace of the lost kick in the graph lock, written by hand: what the tests of cause, sentence and table have in
+ * common.
  *
  *   step | main                                          | iothread0
  *   -----+-----------------------------------------------+-------------------------------------
@@ -21,7 +22,18 @@
 #include "check_fake_sched.h"
 
 enum { READER_COUNT = 1, HAS_WRITER, NUM_WAITERS, MAIN_POLL, READER_POLL };
-enum { AT_RDLOCK = 2, AT_CLEAR, AT_WAITERS, AT_LOOK, AT_SLEEP, AT_RDUNLOCK, AT_CHECK, AT_READER_SLEEP, AT_PROBE, AT_END = 13 };
+enum {
+    AT_RDLOCK = 2,
+    AT_CLEAR,
+    AT_WAITERS,
+    AT_LOOK,
+    AT_SLEEP,
+    AT_RDUNLOCK,
+    AT_CHECK,
+    AT_READER_SLEEP,
+    AT_PROBE,
+    AT_END = 13
+};
 
 static inline SchedProbe graph_lock_trace(void)
 {

@@ -1,10 +1,10 @@
 /*
- * A positive control for each oracle: small pthread programs with one bug each, run by the scheduler on the simulated OS, and the
- * whole way from the execution to the printed report.
+ * A positive control for each oracle: small pthread programs with one bug each, run by the scheduler on the simulated
+ * OS, and the whole way from the execution to the printed report.
  *
  * 1. A program sets its state up at the beginning of its body: executions follow each other in one process.
- * 2. Where a bug needs a certain order, seeds are tried in turn; SEEDS_MAX is 20 times what the rarest one needs here (it shows in one of
- *    two random walks or more often, so 200 seeds miss it with probability 2^-200).
+ * 2. Where a bug needs a certain order, seeds are tried in turn; SEEDS_MAX is 20 times what the rarest one needs here
+ *    (it shows in one of two random walks or more often, so 200 seeds miss it with probability 2^-200).
  */
 #include <glib.h>
 #include <pthread.h>
@@ -412,13 +412,15 @@ static void test_missed_wakeup_plain(void)
     assert_has(report, "plain_worker let go of the mutex that guards main's condition (check_oracles.c:");
 }
 
-/* /report/stack/library: a library without frame pointers lies on the way, and the stack goes through it, also that of the thread
- * which the experiment has moved on. */
+/* /report/stack/library: a library without frame pointers lies on the way, and the stack goes through it, also that
+ * of the thread which the experiment has moved on. */
 static void test_stack_through_library(void)
 {
-    static const char *const parts[] = { "panic: missed-wakeup: main waits in wait_in_glib, ", "    #0 0x", " in syscall src/os/",
-                                         "    #1 0x", " in g_cond_wait (libglib-2.0.so", " in wait_in_glib tests/unit/check_oracles.c:",
-                                         " in glib_body tests/unit/check_oracles.c:", NULL };
+    static const char *const parts[] = {
+        "panic: missed-wakeup: main waits in wait_in_glib, ", "    #0 0x", " in syscall src/os/", "    #1 0x",
+        " in g_cond_wait (libglib-2.0.so", " in wait_in_glib tests/unit/check_oracles.c:",
+        " in glib_body tests/unit/check_oracles.c:", NULL
+    };
 
     run(glib_body);
     g_assert_cmpint(check.verdict, ==, CHECK_MISSED_WAKEUP);
@@ -479,14 +481,15 @@ static void test_leak_sleeper(void)
     assert_has(report, "in wait_until_ready tests/unit/check_oracles.c:");
 }
 
-/* /check/late-wakeup: a timer would have rescued it ten minutes later; without anything to miss the same wait is good. */
+/* /check/late-wakeup: a timer would have rescued it ten minutes later; without anything to miss the same wait is
+ * good. */
 static void test_late_wakeup(void)
 {
     run(late_body);
     g_assert_cmpint(check.verdict, ==, CHECK_LATE_WAKEUP);
     g_assert_cmpuint(check.late_ns / 1000000000, ==, 600);
-    assert_has(printed(), "panic: late-wakeup: main waits in wait_with_timer, make_ready_without_signal did not wake it; only a "
-                          "timer would have, ");
+    assert_has(printed(), "panic: late-wakeup: main waits in wait_with_timer, make_ready_without_signal did not wake "
+                          "it; only a timer would have, 600 s later\n");
     run(patient_body);
     g_assert_cmpint(check.verdict, ==, CHECK_NONE);
 }
@@ -496,7 +499,8 @@ static void test_stack_overflow(void)
 {
     run(recursion_body);
     g_assert_cmpint(check.verdict, ==, CHECK_STACK_OVERFLOW);
-    assert_has(printed(), "panic: stack-overflow: main recurses: complete_one > descend > complete_one (2 frames, 256 times)\n");
+    assert_has(printed(), "panic: stack-overflow: main recurses: complete_one > descend > complete_one "
+                          "(2 frames, 256 times)\n");
     assert_has(report, " frames not shown\n");
     assert_has(report, "DEDUP_TOKEN: stack-overflow--complete_one--descend\n");
 }
@@ -521,7 +525,8 @@ static void test_good(void)
     g_assert_cmpint(check.verdict, ==, CHECK_NONE);
 }
 
-/* /check/replay: the same plan gives the same execution; another one does not, and the first step that differs is named. */
+/* /check/replay: the same plan gives the same execution; another one does not, and the first step that differs is
+ * named. */
 static void test_replay(void)
 {
     const SchedPlan fifo = { .atomics = true };
@@ -543,7 +548,8 @@ static void test_replay(void)
     check_recording_free(recording);
 }
 
-/* /report/abort: what the process says last, for ClusterFuzz: the hash within 80 characters, frames below abort_on_finding, SIGABRT. */
+/* /report/abort: what the process says last, for ClusterFuzz: the hash within 80 characters, frames below
+ * abort_on_finding, SIGABRT. */
 static void test_abort(void)
 {
     if (g_test_subprocess()) {
@@ -562,7 +568,8 @@ static void test_abort(void)
 static void one_coroutine(ReportVisitCoroutine *visit, void *opaque)
 {
     static uintptr_t stack[8];
-    const ReportCoroutine coroutine = { .name = "reader_entry", .strand = 2, .low = stack, .high = stack + 8, .frame = &stack[2],
+    const ReportCoroutine coroutine = { .name = "reader_entry", .strand = 2, .low = stack, .high = stack + 8,
+                                        .frame = &stack[2],
                                         .pc = (void *)((uintptr_t)wait_until_ready + 1), .where = "iothread0" };
 
     /* two frames, and a frame pointer that leads out of the stack */
@@ -576,8 +583,10 @@ static void one_coroutine(ReportVisitCoroutine *visit, void *opaque)
 /* /report/coroutines: walked by their frame pointers, within their bounds. */
 static void test_coroutines(void)
 {
-    static const char *const parts[] = { "  coroutine 2, reader_entry (iothread0), suspended:\n    #0 ", "in wait_until_ready ",
-                                         "    #1 ", "in make_ready_without_signal ", "    #2 ", "in fail_here ", NULL };
+    static const char *const parts[] = {
+        "  coroutine 2, reader_entry (iothread0), suspended:\n    #0 ", "in wait_until_ready ", "    #1 ",
+        "in make_ready_without_signal ", "    #2 ", "in fail_here ", NULL
+    };
 
     report_set_coroutines(one_coroutine);
     run(idle_deadlock_body);

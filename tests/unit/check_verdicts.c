@@ -1,4 +1,5 @@
-/* From outcomes to verdicts, and the oracles that need no execution: leak, lost completion, double entry, recursion, nondeterminism. */
+/* From outcomes to verdicts, and the oracles that need no execution: leak, lost completion, double entry, recursion,
+ * nondeterminism. */
 #include "check_graph_lock_trace.h"
 
 #include <string.h>
@@ -139,7 +140,8 @@ static void test_failed(void)
     g_assert_cmpint(judge(SCHED_FAILED, "unmodelled", "open_by_handle_at").verdict, ==, CHECK_UNMODELLED);
     g_assert_cmpint(judge(SCHED_FAILED, "double-entry", "x").verdict, ==, CHECK_DOUBLE_ENTRY);
     g_assert_cmpint(judge(SCHED_FAILED, "assertion", "x > 0").verdict, ==, CHECK_ASSERTION);
-    g_assert_cmpint(judge(SCHED_FAILED, "assertion", "Co-routine re-entered recursively").verdict, ==, CHECK_DOUBLE_ENTRY);
+    g_assert_cmpint(judge(SCHED_FAILED, "assertion", "Co-routine re-entered recursively").verdict, ==,
+                    CHECK_DOUBLE_ENTRY);
     g_assert_cmpint(judge(SCHED_FAILED, "assertion", "Co-routine was already scheduled in 'f'").verdict, ==,
                     CHECK_DOUBLE_ENTRY);
     g_assert_cmpstr(judge(SCHED_FAILED, "unmodelled", "fork").message, ==, "fork");
@@ -196,7 +198,8 @@ static void test_waits(void)
     g_assert_true(judge(SCHED_QUIESCENT, NULL, NULL).culprit == sched_thread_by_id(1));
 }
 
-/* /check/waits/condition: a lock that its owner gave to a condition wait is nobody's; one that the owner took before that still is. */
+/* /check/waits/condition: a lock that its owner gave to a condition wait is nobody's; one that the owner took before
+ * that still is. */
 static void test_waits_condition(void)
 {
     enum { OUTER = 0x5000, INNER = 0x6000, COND = 0x7000 };
@@ -245,7 +248,8 @@ static void test_recursion(void)
 /* /check/recursion/irregular: turns that differ: the shortest one, and how often its function occurs. */
 static void test_recursion_irregular(void)
 {
-    static const char *const mixed[] = { "s", "x", "s", "x", "y", "s", "y", "z", "s", "x", "z", "y", "s", "main", NULL };
+    static const char *const mixed[] = { "s", "x", "s", "x", "y", "s", "y", "z", "s", "x", "z", "y", "s",
+                                         "main", NULL };
     static const char *const flat[] = { "a", "b", "c", "d", "b", NULL };
     CheckCycle cycle;
     char text[64];
@@ -255,7 +259,8 @@ static void test_recursion_irregular(void)
     g_assert_cmpstr(text, ==, "");
 }
 
-/* /check/compare/same, /check/compare/differs: addresses may differ between two executions, places and objects may not. */
+/* /check/compare/same, /check/compare/differs: addresses may differ between two executions, places and objects may
+ * not. */
 static void test_compare(void)
 {
     SchedResult first = { .trace_hash = 1 }, second = { .trace_hash = 2 };
@@ -275,7 +280,8 @@ static void test_compare(void)
     g_assert_cmpint(check.verdict, ==, CHECK_NONDETERMINISM);
     g_assert_cmpuint(check.step, ==, AT_CHECK);
     g_assert_cmpstr(check.message, ==,
-                    "step 8 differs in its object; first iothread0: load &has_writer in bdrv_graph_co_rdunlock (object 2), "
+                    "step 8 differs in its object; "
+                    "first iothread0: load &has_writer in bdrv_graph_co_rdunlock (object 2), "
                     "then iothread0: load &has_writer in bdrv_graph_co_rdunlock (object 3)");
     fake_step(AT_CHECK)->object_id = HAS_WRITER;
     fake_call(1, SCHED_CALL_EXIT, 0, NULL);

@@ -110,6 +110,24 @@ static char *run_simulated(const OsProgram *program, const SchedPlan *plan, uint
     return g_string_free(transcript, FALSE);
 }
 
+/* Fails with the first line that differs. */
+static void compare(const OsProgram *program, unsigned seed, const char *native, const char *simulated)
+{
+    char **left = g_strsplit(native, "\n", 0), **right = g_strsplit(simulated, "\n", 0);
+
+    for (unsigned i = 0; left[i] || right[i]; i++) {
+        if (g_strcmp0(left[i], right[i]) != 0) {
+            g_error("%s, seed %u, line %u:\n  native    %s\n  simulated %s", program->path, seed, i + 1, left[i] ? left[i] : "(end)",
+                    right[i] ? right[i] : "(end)");
+        }
+        if (!left[i] || !right[i]) {
+            break;
+        }
+    }
+    g_strfreev(left);
+    g_strfreev(right);
+}
+
 static void run_both(gconstpointer opaque)
 {
     const OsProgram *program = opaque;
@@ -122,7 +140,7 @@ static void run_both(gconstpointer opaque)
         uint64_t hash, again;
         char *simulated = run_simulated(program, &plan, &hash);
 
-        g_assert_cmpstr(simulated, ==, native);
+        compare(program, seed, native, simulated);
         g_free(simulated);
         g_free(run_simulated(program, &plan, &again));
         g_assert_cmpuint(hash, ==, again);

@@ -88,6 +88,26 @@ static void test_late_wakeup(void)
                 "late-wakeup--bdrv_graph_wrlock--bdrv_graph_co_rdunlock--blk_remove_bs");
 }
 
+/* /report/sentence/helpers: the helpers that a general wait shares its file with are no more telling than that
+ * itself; the next general wait outwards belongs to somebody else's wait. */
+static void test_helpers(void)
+{
+    ReportStack stack = { .frames = g_new0(const ReportFrame *, MAX) };
+
+    frame_count = 0;
+    stack.frames[stack.count++] = frame("ppoll", "src/os/poll.c");
+    stack.frames[stack.count++] = frame("wait_for_fds", "src/core/aio_poll.c");
+    stack.frames[stack.count++] = frame("aio_poll", "src/core/aio_poll.c");
+    stack.frames[stack.count++] = frame("bdrv_drain", "src/core/drain.c");
+    stack.frames[stack.count++] = frame("aio_poll", "src/core/aio_poll.c");
+    stack.frames[stack.count++] = frame("bdrv_graph_wrlock", "src/core/graph_lock.c");
+    g_assert_cmpstr(report_waiting_function(&stack, NULL), ==, "bdrv_drain");
+    g_assert_cmpstr(report_waiting_function(&stack, "bdrv_graph_wrlock"), ==, "bdrv_graph_wrlock");
+    g_assert_cmpstr(report_waiting_function(&stack, "reader_count"), ==, "bdrv_drain");
+    g_assert_cmpstr(report_waiting_function(&stack, "aio_poll"), ==, "bdrv_drain");
+    report_stack_free(&stack);
+}
+
 /* /report/sentence/unknown-waker */
 static void test_unknown_waker(void)
 {
@@ -111,7 +131,8 @@ static void test_deadlock(void)
     graph_lock_trace();
     facts_of_two(&facts);
     assert_says(&check, &facts,
-                "deadlock: main waits in bdrv_graph_wrlock, iothread0 waits in iothread_run, and nobody is left to wake them",
+                "deadlock: main waits in bdrv_graph_wrlock, iothread0 waits in iothread_run, "
+                "and nobody is left to wake them",
                 "deadlock--bdrv_graph_wrlock--iothread_run--blk_remove_bs");
 }
 
@@ -146,8 +167,8 @@ static void test_deadlock_cycle(void)
 /* /report/sentence/livelock */
 static void test_livelock(void)
 {
-    CheckResult check = { .verdict = CHECK_LIVELOCK, .loop = { .first = 2, .length = 14, .repeats = 9 }, .loop_threads = 2,
-                          .message = "200000 steps" };
+    CheckResult check = { .verdict = CHECK_LIVELOCK, .loop = { .first = 2, .length = 14, .repeats = 9 },
+                          .loop_threads = 2, .message = "200000 steps" };
     ReportFacts facts;
 
     fake_reset();
@@ -183,7 +204,8 @@ static void assert_message(CheckVerdict verdict, const char *message, const char
 {
     CheckResult check = { .verdict = verdict };
     ReportFacts facts;
-    g_autofree char *token = g_strdup_printf("%s--bdrv_graph_wrlock--blk_remove_bs--test_body", check_verdict_name(verdict));
+    g_autofree char *token = g_strdup_printf("%s--bdrv_graph_wrlock--blk_remove_bs--test_body",
+                                               check_verdict_name(verdict));
 
     g_strlcpy(check.message, message, sizeof(check.message));
     facts_of_two(&facts);
@@ -217,16 +239,24 @@ static void test_trim(void)
 {
     frame_count = 0;
 
-    const ReportFrame *asleep[] = { frame("unwind_here", "src/report/stacks.c"), frame("sched_switch", "src/sched/engine.c"),
-                                    frame("sched_block", "src/sched/engine.c"), frame("wait_for_fds", "src/os/poll.c"),
-                                    frame("ppoll", "src/os/poll.c"),           frame("aio_poll", "src/core/aio.c"),
-                                    frame("body", "fuzz/target.c"),            frame("fiber_entry", "src/sched/fiber.c"),
-                                    frame("start_thread", NULL),               frame("clone3", NULL) };
-    const ReportFrame *preempted[] = { frame("sched_switch", "src/sched/engine.c"), frame("sched_atomic", "src/sched/point.c"),
-                                       frame("bdrv_graph_wrlock", "src/core/graph_lock.c") };
-    const ReportFrame *failed[] = { frame("sched_fail", "src/sched/engine.c"), frame("on_fatal", "fuzz/driver.c"),
-                                    frame("core_fatal", "src/core/fatal.c"),   frame("bdrv_unref", "src/core/block.c"),
-                                    frame("body", "fuzz/target.c") };
+    const ReportFrame *asleep[] = {
+        frame("unwind_here", "src/report/unwinder.c"), frame("sched_switch", "src/sched/engine.c"),
+        frame("sched_block", "src/sched/engine.c"),    frame("wait_for_fds", "src/os/poll.c"),
+        frame("ppoll", "src/os/poll.c"),               frame("aio_poll", "src/core/aio.c"),
+        frame("body", "fuzz/target.c"),                frame("thread_main", "src/os/thread.c"),
+        frame("fiber_entry", "src/sched/fiber.c"),     frame("start_thread", NULL),
+        frame("clone3", NULL),
+    };
+    const ReportFrame *preempted[] = {
+        frame("sched_switch", "src/sched/engine.c"),
+        frame("sched_atomic", "src/sched/point.c"),
+        frame("bdrv_graph_wrlock", "src/core/graph_lock.c"),
+    };
+    const ReportFrame *failed[] = {
+        frame("sched_fail", "src/sched/engine.c"), frame("on_fatal", "fuzz/driver.c"),
+        frame("core_fatal", "src/core/fatal.c"),   frame("bdrv_unref", "src/core/block.c"),
+        frame("body", "fuzz/target.c"),
+    };
 
     assert_trimmed(asleep, G_N_ELEMENTS(asleep), "ppoll", "body");
     assert_trimmed(preempted, G_N_ELEMENTS(preempted), "bdrv_graph_wrlock", "bdrv_graph_wrlock");
@@ -274,6 +304,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/report/sentence/missed-wakeup", test_missed_wakeup);
     g_test_add_func("/report/sentence/late-wakeup", test_late_wakeup);
+    g_test_add_func("/report/sentence/helpers", test_helpers);
     g_test_add_func("/report/sentence/unknown-waker", test_unknown_waker);
     g_test_add_func("/report/sentence/deadlock", test_deadlock);
     g_test_add_func("/report/sentence/deadlock-cycle", test_deadlock_cycle);

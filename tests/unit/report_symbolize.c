@@ -98,8 +98,8 @@ static void test_nowhere(void)
     g_assert_cmpstr(frames[0].function, ==, "??");
 }
 
-/* /report/symbolize/kept: asked again, the same frames: memory stays flat however often a place is asked for. 3,000 addresses are more
- * than the table's first 1,024 slots hold, so that it has to grow in between. */
+/* /report/symbolize/kept: asked again, the same frames: memory stays flat however often a place is asked for. 3,000
+ * addresses are more than the table's first 1,024 slots hold, so that it has to grow in between. */
 static void test_kept(void)
 {
     const ReportFrame *first, *again;
@@ -130,7 +130,8 @@ static void *return_address_in_plain_function(void)
     return (void *)(place.pc + 1);
 }
 
-/* /report/namer/functions: another function, another number; the same function, the same number, whoever else called it. */
+/* /report/namer/functions: another function, another number; the same function, the same number, whoever else called
+ * it. */
 static void test_namer(void)
 {
     void *caller = return_address_in_plain_function();
@@ -147,8 +148,8 @@ __attribute__((noinline)) static void twin_inner(void)
     kept++;
 }
 
-/* /report/namer/inlining: "inlined_function called by outer_function" has one number, were it inlined there or not. FNV-1a of the names,
- * as a call that nobody inlined gives it. */
+/* /report/namer/inlining: "inlined_function called by outer_function" has one number, were it inlined there or not.
+ * FNV-1a of the names, as a call that nobody inlined gives it. */
 static void test_namer_inlining(void)
 {
     static const char names[] = "inlined_function/outer_function/";

@@ -44,7 +44,8 @@ static void print_table(FILE *out, const CheckResult *check)
     report_step_table(out, check_trace(), rows, count, hidden);
 }
 
-/* /report/table/graph-lock: the function once per run of rows, the coroutine likewise; the marks at the bug; nothing after the end. */
+/* /report/table/graph-lock: the function once per run of rows, the coroutine likewise; the marks at the bug; nothing
+ * after the end. */
 static void test_graph_lock(void)
 {
     Page page;

@@ -40,7 +40,7 @@ SANITIZER_VERDICTS = (
     ("use-after-scope", "use-after-free"),
     ("stack-overflow", "stack-overflow"),
     ("undefined-behavior", "undefined"),
-    ("leaked", "leak"),
+    ("leak", "leak"),
     ("out-of-memory", "out-of-memory"),
     ("timeout", "timeout"),
     ("deadly signal", "crash"),
@@ -58,7 +58,7 @@ def sanitizer_verdict(text):
     for words, verdict in SANITIZER_VERDICTS:
         if words in text:
             return verdict
-    return re.sub(r"[^a-z]+", "-", text.split(" /")[0].split(" in ")[0].lower()).strip("-")[:40] or "crash"
+    return re.sub(r"[^a-z]+", "-", text.split()[0].lower()).strip("-") or "crash"
 
 
 def hash_fits(path):
