@@ -108,7 +108,7 @@ static void detached(void)
     PTH(pthread_join(thread, NULL));
     pthread_barrier_wait(&barrier);
     pthread_attr_destroy(&attributes);
-    /* the barrier is left alone: a detached thread may still be in it */
+    PTH(pthread_barrier_destroy(&barrier)); /* waits until the detached threads have left it */
 }
 
 static void *ask_names(void *unused)
