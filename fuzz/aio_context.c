@@ -127,14 +127,35 @@ static bool fd_poll(void *opaque)
     return qatomic_read(&asker->flag);
 }
 
-/* As a driver that waits for one more completion in its handler: polls before it has changed what io_poll looks at. */
+/* A descriptor that stays, so that it is polled in user space from its second event on. */
+static void polled_fd_ready(void *opaque)
+{
+    Asker *asker = opaque;
+
+    qatomic_set(&asker->flag, false);
+    if (event_notifier_test_and_clear(&asker->notifier)) {
+        answer(asker);
+    }
+}
+
+/* As a driver that waits for one more completion in its handler: polls before it has changed what io_poll looks at. The
+ * descriptor is readable, or about to be: this ends. */
 static void fd_poll_ready(void *opaque)
 {
     Asker *asker = opaque;
 
-    aio_poll(asker->ctx, false);
-    qatomic_set(&asker->flag, false);
-    fd_ready(asker);
+    aio_poll(asker->ctx, true);
+    polled_fd_ready(asker);
+}
+
+/* In the thread that polls it; ends the last wait of the asker, which is no request. */
+static void remove_polled_fd(void *opaque)
+{
+    Asker *asker = opaque;
+
+    aio_set_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier), NULL, NULL, NULL, NULL, NULL);
+    asker->answers--; /* its thread sleeps */
+    answer(asker);
 }
 
 static void timer_answers(void *opaque)
@@ -173,11 +194,15 @@ static void wait_for_answer(Asker *asker)
     qemu_mutex_unlock(&asker->lock);
 }
 
-static void ask_by_fd(Asker *asker, bool polled)
+static void ask_by_fd(Asker *asker)
 {
-    aio_set_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier), fd_ready, NULL, polled ? fd_poll : NULL,
-                       polled ? fd_poll_ready : NULL, asker);
-    qatomic_set(&asker->flag, polled);
+    aio_set_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier), fd_ready, NULL, NULL, NULL, asker);
+    event_notifier_set(&asker->notifier);
+}
+
+static void ask_by_polled_fd(Asker *asker)
+{
+    qatomic_set(&asker->flag, true);
     event_notifier_set(&asker->notifier);
 }
 
@@ -202,10 +227,10 @@ static void ask(Asker *asker)
         aio_bh_schedule_oneshot(asker->ctx, oneshot_bh, asker);
         break;
     case BY_FD:
-        ask_by_fd(asker, false);
+        ask_by_fd(asker);
         break;
     case BY_POLLED_FD:
-        ask_by_fd(asker, true);
+        ask_by_polled_fd(asker);
         break;
     default:
         ask_by_timer(asker);
@@ -245,6 +270,10 @@ static void *asker_thread(void *opaque)
 {
     Asker *asker = opaque;
 
+    if (asker->way == BY_POLLED_FD) {
+        aio_set_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier), polled_fd_ready, NULL, fd_poll,
+                           fd_poll_ready, asker);
+    }
     for (unsigned i = 0; i < asker->rounds; i++) {
         switch (asker->way) {
         case AS_VCPU_POLLING:
@@ -258,6 +287,11 @@ static void *asker_thread(void *opaque)
             ask(asker);
             break;
         }
+    }
+    if (asker->way == BY_POLLED_FD) {
+        begin_request(asker);
+        aio_bh_schedule_oneshot(asker->ctx, remove_polled_fd, asker);
+        wait_for_answer(asker);
     }
     return NULL;
 }

@@ -43,7 +43,13 @@ static gboolean aio_ctx_prepare(GSource *source, gint *timeout_ms)
     if (aio_prepare(ctx)) {
         *timeout_ms = 0;
     }
-    return *timeout_ms == 0;
+    if (*timeout_ms != 0) {
+        return FALSE;
+    }
+
+    /* Ready already: GLib calls no check, so that nobody else takes the bit back, and the loop does not sleep. */
+    qatomic_store_release(&ctx->notify_me, qatomic_read(&ctx->notify_me) & ~1u);
+    return TRUE;
 }
 
 static gboolean aio_ctx_check(GSource *source)

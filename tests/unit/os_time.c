@@ -18,7 +18,7 @@ static void clocks(void)
 {
     static const clockid_t all[] = { CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_BOOTTIME, CLOCK_TAI,
                                      CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID };
-    struct timespec time;
+    struct timespec at;
     struct timeval old_time;
     clockid_t own;
 
@@ -26,17 +26,17 @@ static void clocks(void)
         int64_t before = now_ns(all[i]);
 
         say("clock %d goes forward %d", (int)all[i], now_ns(all[i]) >= before);
-        SYS(clock_getres(all[i], &time));
+        SYS(clock_getres(all[i], &at));
     }
-    SYS(clock_gettime(99, &time));
-    SYS(clock_getres(99, &time));
+    SYS(clock_gettime(99, &at));
+    SYS(clock_getres(99, &at));
     SYS(clock_getres(CLOCK_MONOTONIC, NULL));
     PTH(pthread_getcpuclockid(pthread_self(), &own));
-    SYS(clock_gettime(own, &time));
+    SYS(clock_gettime(own, &at));
     SYS(gettimeofday(&old_time, NULL));
     say("one real time %d", labs((long)(old_time.tv_sec - time(NULL))) <= 1);
-    say("the same for C11 %d %d", timespec_get(&time, TIME_UTC) == TIME_UTC, labs((long)(old_time.tv_sec - time.tv_sec)) <= 1);
-    say("no other base %d", timespec_get(&time, 77));
+    say("the same for C11 %d %d", timespec_get(&at, TIME_UTC) == TIME_UTC, labs((long)(old_time.tv_sec - at.tv_sec)) <= 1);
+    say("no other base %d", timespec_get(&at, 77));
     say("processor time %d", clock() >= 0);
 }
 
