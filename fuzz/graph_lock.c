@@ -16,7 +16,7 @@
 #include "fuzz/fuzz.h"
 #include "fuzz/scenario.h"
 
-#define READERS_MAX 6u
+#define READERS_MAX 4u
 #define DISK_BYTES  4096
 #define SECTOR      512
 
@@ -176,7 +176,7 @@ static void read_reader(FuzzInput *in, World *world, Reader *reader, unsigned nu
 
     *reader = (Reader){
         .world = world,
-        .rounds = 1 + (flags & 3),
+        .rounds = 1 + ((flags & 3) == 3),
         .pauses = flags & 4,
         .requests = flags & 8,
         .moves = flags & 16,
@@ -192,7 +192,7 @@ static void run(FuzzInput *in)
     Reader readers[READERS_MAX];
     unsigned threads = 1 + fuzz_choice(in, 3);
     unsigned reader_count = 1 + fuzz_choice(in, READERS_MAX);
-    unsigned operation_count = 1 + fuzz_choice(in, 4);
+    unsigned operation_count = 1 + fuzz_choice(in, 3);
     unsigned disk = fuzz_byte(in);
 
     scenario_begin(&world.scenario, threads);

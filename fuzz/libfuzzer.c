@@ -10,6 +10,10 @@
 #include "report/report.h"
 #include "sched/mutate.h"
 
+/* Learning costs a fifth of an execution and saturates soon: every execution at first, then one in so many. */
+#define LEARN_ALWAYS 2000u
+#define LEARN_EVERY  8u
+
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -67,7 +71,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     read_arguments(*argc, *argv);
     add_default_flags(argc, argv);
     driver_init();
-    sched_set_learning(true);
     return 0;
 }
 
@@ -92,6 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         sched_install_fault_handler(); /* now libFuzzer has its own, which come after ours */
         handlers_installed = true;
     }
+    sched_set_learning(driver_executions() < LEARN_ALWAYS || driver_executions() % LEARN_EVERY == 0);
     verdict = driver_execute(data, size);
     if (verdict->verdict != CHECK_NONE) {
         finding(verdict, data, size);

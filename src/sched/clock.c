@@ -16,7 +16,8 @@ typedef struct Entry {
 
 uint64_t sched_clock_now;
 static Entry heap[TIMERS_MAX + 1]; /* binary heap, from 1; heap_index 0: not armed */
-static uint32_t count;
+uint32_t sched_clock_count;
+#define count sched_clock_count
 static uint64_t armed_total;
 
 static bool earlier(const Entry *a, const Entry *b)
@@ -94,11 +95,6 @@ void sched_clock_reset(void)
     }
     sched_clock_now = 0;
     armed_total = 0;
-}
-
-bool sched_clock_armed(void)
-{
-    return count != 0;
 }
 
 uint64_t sched_clock_next_ns(void)

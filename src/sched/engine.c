@@ -30,9 +30,7 @@ static unsigned begin_hook_count;
 
 bool sched_here(void)
 {
-    SchedThread *self = sched_self_;
-
-    return self && engine.running && !self->passthrough;
+    return engine_here();
 }
 
 void sched_passthrough_begin(void)

@@ -21,6 +21,7 @@ typedef struct SchedObject {
     uint16_t last_site;  /* of the last access of any kind, for learning */
     uint16_t last_writer; /* thread */
     uint16_t held;        /* threads that a constraint holds back at this object */
+    uint16_t next_in_line; /* object.c: slot */
     SchedThread *pending; /* POS: the threads whose next event is on it */
 } SchedObject;
 
@@ -110,7 +111,11 @@ void sched_tls_reset(void); /* __thread variables of the program get their initi
 /* ---- clock (clock.c): the only place where virtual time moves */
 
 void sched_clock_reset(void);
-bool sched_clock_armed(void);
+extern uint32_t sched_clock_count; /* armed timers */
+static inline bool sched_clock_armed(void)
+{
+    return sched_clock_count != 0;
+}
 uint64_t sched_clock_next_ns(void);
 bool sched_clock_advance(uint64_t to_ns); /* runs what is due, in order; false: beyond the bound */
 extern uint64_t sched_clock_now;
@@ -146,6 +151,14 @@ typedef struct Engine {
 } Engine;
 
 extern Engine sched_engine_;
+
+/* sched_here(), inlined. */
+static inline bool engine_here(void)
+{
+    const SchedThread *self = sched_self_;
+
+    return self && sched_engine_.running && !self->passthrough;
+}
 
 SchedThread *sched_thread_slot_id(unsigned id); /* the fiber of this id, in this execution or not; NULL: not made yet */
 void *sched_on_kernel_thread(void *(*function)(void *), void *argument); /* from a fiber, or from there */

@@ -81,7 +81,7 @@ void sched_learn_access(SchedObject *object, uint16_t site, bool reads, bool wri
 {
     uint16_t before = object->last_site;
     bool shared = object->last_writer != sched_self_->id;
-    uint32_t pair = (uint32_t)sched_mix64((uint32_t)before << 16 | site | (uint64_t)shared << 32 | (uint64_t)writes << 33);
+    uint32_t pair = ((uint32_t)before * 0x9e3779b1u ^ (uint32_t)site * 0x85ebca6bu ^ (uint32_t)shared << 31 ^ (uint32_t)writes << 30) >> 16;
     uint64_t bit = 1ull << (pair % 64);
 
     object->last_site = site;

@@ -5,7 +5,6 @@
  * 2. Freed memory loses its identity (sched_forget), as whether an allocator hands the address out again differs too.
  * 3. The table is emptied by a new epoch, not by clearing.
  */
-#include <string.h>
 #include <sys/mman.h>
 
 #include "sched/internal.h"
@@ -14,11 +13,20 @@
 #define FULL       (SLOTS / 4 * 3)
 #define FORGOTTEN  1u /* key of a slot whose object was freed; no object has the address 1 */
 #define LINE_SHIFT 6
-#define FILTER_BITS 8192u
+#define LINES      (1u << 13)
+#define NO_SLOT    UINT16_MAX
+
+/* The objects of the cache lines that share a place here, so that freeing a block looks at its own objects only. */
+typedef struct Line {
+    uint32_t epoch;
+    uint16_t first; /* slot */
+} Line;
+
+_Static_assert(SLOTS <= NO_SLOT, "slots are numbered in 16 bits");
 
 static SchedObject *table;
 static uint32_t epoch, used, next_id;
-static uint64_t filter[FILTER_BITS / 64]; /* cache lines in which an object may lie */
+static Line lines[LINES];
 
 void sched_objects_init(void)
 {
@@ -35,7 +43,6 @@ void sched_objects_reset(void)
     epoch++;
     used = 0;
     next_id = 0;
-    memset(filter, 0, sizeof(filter));
 }
 
 static uint32_t slot_of(uintptr_t key)
@@ -43,18 +50,17 @@ static uint32_t slot_of(uintptr_t key)
     return (uint32_t)((key * 0x9e3779b97f4a7c15u) >> 49);
 }
 
-static void filter_add(uintptr_t key)
+static Line *line_of(uintptr_t key)
 {
-    uint32_t bit = (uint32_t)(key >> LINE_SHIFT) % FILTER_BITS;
-
-    filter[bit / 64] |= 1ull << (bit % 64);
+    return &lines[(key >> LINE_SHIFT) % LINES];
 }
 
-static bool filter_has(uintptr_t line)
+static void line_add(uint32_t slot)
 {
-    uint32_t bit = (uint32_t)line % FILTER_BITS;
+    Line *line = line_of(table[slot].key);
 
-    return filter[bit / 64] >> (bit % 64) & 1;
+    table[slot].next_in_line = line->epoch == epoch ? line->first : NO_SLOT;
+    *line = (Line){ .epoch = epoch, .first = (uint16_t)slot };
 }
 
 SchedObject *sched_object_find(uintptr_t key)
@@ -73,17 +79,24 @@ SchedObject *sched_object_find(uintptr_t key)
         return NULL;
     }
     used++;
-    filter_add(key);
     table[slot] = (SchedObject){ .key = key, .epoch = epoch, .id = ++next_id };
+    line_add(slot);
     return &table[slot];
 }
 
-static void forget(uintptr_t key)
+/* Forget the objects of one line that lie in [low, high). */
+static void forget_line(Line *line, uintptr_t low, uintptr_t high)
 {
-    for (uint32_t slot = slot_of(key); table[slot].epoch == epoch; slot = (slot + 1) % SLOTS) {
-        if (table[slot].key == key) {
-            table[slot].key = FORGOTTEN;
-            return;
+    uint16_t *link = &line->first;
+
+    while (*link != NO_SLOT) {
+        SchedObject *object = &table[*link];
+
+        if (object->key - low < high - low) {
+            object->key = FORGOTTEN;
+            *link = object->next_in_line;
+        } else {
+            link = &object->next_in_line;
         }
     }
 }
@@ -92,16 +105,14 @@ void sched_forget(const void *memory, size_t bytes)
 {
     uintptr_t low = (uintptr_t)memory, high = low + bytes;
 
-    if (!sched_here() || !bytes) {
+    if (!engine_here() || !bytes) {
         return;
     }
-    for (uintptr_t line = low >> LINE_SHIFT; line <= (high - 1) >> LINE_SHIFT; line++) {
-        if (filter_has(line)) {
-            uintptr_t first = line << LINE_SHIFT, last = first + (1u << LINE_SHIFT);
+    for (uintptr_t at = low & ~(uintptr_t)((1u << LINE_SHIFT) - 1); at < high; at += 1u << LINE_SHIFT) {
+        Line *line = line_of(at);
 
-            for (uintptr_t key = first > low ? first : low; key < last && key < high; key++) {
-                forget(key);
-            }
+        if (UNLIKELY(line->epoch == epoch)) {
+            forget_line(line, low, high);
         }
     }
 }

@@ -81,7 +81,7 @@ static inline void account(SchedThread *self, const SchedEvent *event)
 
 void sched_step_value(uint64_t value)
 {
-    if (sched_here() && sched_trace_.count) {
+    if (engine_here() && sched_trace_.count) {
         sched_trace_.steps[sched_trace_.count - 1].new_value = value;
     }
 }
@@ -214,7 +214,7 @@ void sched_atomic(SchedSite *site, const volatile void *object, uint64_t new_val
     SchedEvent event;
     SchedStep *step;
 
-    if (!sched_here()) {
+    if (!engine_here()) {
         return;
     }
     identity = sched_object_find((uintptr_t)object);
@@ -243,7 +243,7 @@ void sched_atomic_done(void)
 {
     SchedStep *step;
 
-    if (!sched_here() || !sched_trace_.count) {
+    if (!engine_here() || !sched_trace_.count) {
         return;
     }
     step = &sched_trace_.steps[sched_trace_.count - 1];

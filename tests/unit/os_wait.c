@@ -199,7 +199,7 @@ static void epoll_control(void)
     close(event);
     wait_now(4);
     copy = event = eventfd(0, 0);
-    SYS(epoll_wait(event, NULL, 1, 0));
+    SYS(epoll_wait(event, &(struct epoll_event){ 0 }, 1, 0)); /* no epoll */
     close(event);
     close(poller);
 }
