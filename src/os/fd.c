@@ -322,7 +322,7 @@ void os_span_store(OsSpan *span, const void *from, size_t bytes)
         length = bytes;
         piece = next_piece(span, &length);
         os_writes(piece, length);
-        memcpy(piece, from, length);
+        os_copy(piece, from, length);
     }
 }
 
@@ -334,7 +334,7 @@ void os_span_fetch(OsSpan *span, void *to, size_t bytes)
         length = bytes;
         piece = next_piece(span, &length);
         os_reads(piece, length);
-        memcpy(to, piece, length);
+        os_copy(to, piece, length);
     }
 }
 

@@ -167,7 +167,6 @@ static ssize_t writer_write(OsFile *file, OsSpan *span)
     if (!pipe->reader) {
         return -EPIPE;
     }
-    os_release(pipe);
     append_to_last_page(pipe, span);
     while (span->left && pipe->count < PAGES) {
         uint32_t index = (pipe->head + pipe->count++) % PAGES;
@@ -179,6 +178,7 @@ static ssize_t writer_write(OsFile *file, OsSpan *span)
     if (before == span->left) {
         return -EAGAIN;
     }
+    os_release(pipe);
     os_file_notify(pipe->reader, POLLIN | POLLRDNORM);
     return (ssize_t)(before - span->left);
 }
@@ -283,9 +283,19 @@ int pipe2(int fds[2], int flags)
     return (int)os_result(make(fds, flags));
 }
 
+/* The sanitizer runtimes make real pipes to their symbolizer, on the fiber that has run into the error. */
+extern const char start_symbolizer[] __asm__("_ZN11__sanitizer17SymbolizerProcess25StartSymbolizerSubprocessEv") __attribute__((weak));
+
+#define START_SYMBOLIZER_BYTES 4096u /* what follows the function is the runtime's too */
+
+static bool called_by_symbolizer(const void *caller)
+{
+    return start_symbolizer && (uintptr_t)caller - (uintptr_t)start_symbolizer < START_SYMBOLIZER_BYTES;
+}
+
 int pipe(int fds[2])
 {
-    if (!sched_here()) {
+    if (!sched_here() || called_by_symbolizer(__builtin_return_address(0))) {
         return REAL(pipe)(fds);
     }
     SCHED_POINT(SCHED_CALL_PIPE, 0);

@@ -100,12 +100,12 @@ static ssize_t socket_write(OsFile *file, OsSpan *span)
     if (total == 0) {
         return span->left ? -EAGAIN : 0;
     }
-    os_release(peer);
     tail = (peer->socket.head + peer->socket.used) % OS_BUFFER_BYTES;
     first = OS_BUFFER_BYTES - tail < total ? OS_BUFFER_BYTES - tail : total;
     os_span_fetch(span, peer->socket.buffer->bytes + tail, first);
     os_span_fetch(span, peer->socket.buffer->bytes, total - first);
     peer->socket.used += total;
+    os_release(peer);
     os_file_notify(peer, POLLIN | POLLRDNORM);
     return (ssize_t)total;
 }

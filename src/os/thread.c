@@ -334,7 +334,7 @@ int pthread_getname_np(pthread_t handle, char *buffer, size_t size)
         return ERANGE;
     }
     os_writes(buffer, NAME_BYTES);
-    strncpy(buffer, sched_thread_name(thread), NAME_BYTES - 1);
+    os_copy(buffer, sched_thread_name(thread), NAME_BYTES); /* SCHED_NAME_BYTES is more */
     buffer[NAME_BYTES - 1] = '\0';
     return 0;
 }

@@ -138,9 +138,10 @@ static bool overridden(SchedThread *self, uint32_t nth, uint32_t *choice)
     return true;
 }
 
-static bool is_enabled(SchedThread *thread, SchedThread *self, bool can_go_on)
+/* Also the thread that has just blocked, where the clock has moved since and woken it. */
+static bool is_enabled(const SchedThread *thread)
 {
-    return thread && thread->used && thread->state == THREAD_READY && (thread != self || can_go_on);
+    return thread && thread->used && thread->state == THREAD_READY;
 }
 
 static SchedThread *base_choice(SchedThread *self, bool can_go_on, bool yields)
@@ -257,7 +258,7 @@ SchedThread *sched_decide(SchedThread *self, bool can_go_on, bool yields)
                     continue;
                 }
                 chosen = choice ? sched_thread_slot_id(choice - 1u) : standard;
-                chosen = is_enabled(chosen, self, can_go_on) ? chosen : NULL;
+                chosen = is_enabled(chosen) ? chosen : NULL;
             } else if (clock && clock_moves()) {
                 deviate(self, nth, SCHED_CHOICE_CLOCK);
                 if (!advance_clock()) {

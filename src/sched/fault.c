@@ -42,6 +42,8 @@ static void on_fault(int signal_number, siginfo_t *info, void *context)
     }
     self->fault_frame = (void *)machine->uc_mcontext.gregs[REG_RBP];
     self->fault_pc = (void *)machine->uc_mcontext.gregs[REG_RIP];
+    /* the handler is left by a switch: TSan runs it with every signal blocked, and the next hit would end the process */
+    pthread_sigmask(SIG_SETMASK, &machine->uc_sigmask, NULL);
     sched_end(SCHED_STACK_OVERFLOW, self);
 }
 

@@ -22,9 +22,10 @@ static void *ping(void *rounds)
 static void ping_pong(void)
 {
     int rounds = 20;
-    pthread_t thread = start(ping, &rounds);
+    pthread_t thread;
 
     turn = 0;
+    thread = start(ping, &rounds);
     for (int i = 0; i < rounds; i++) {
         pthread_mutex_lock(&mutex);
         turn = 1;

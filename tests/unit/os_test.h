@@ -42,6 +42,31 @@ void say_call(const char *text, long result, bool returns_error);
         result_;                                  \
     })
 
+/* A misuse that glibc answers with an error, and the sanitizer runtimes with the end of the process: natively nobody asks there. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define OS_TEST_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define OS_TEST_SANITIZED 1
+#endif
+#endif
+#ifdef OS_TEST_SANITIZED
+#define PTH_MISUSE(call) ((void)0)
+#else
+#define PTH_MISUSE(call) PTH(call)
+#endif
+
+/* What TSan cannot see natively, as it has no interceptors for it, it reports as races or dies of. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define OS_TEST_TSAN 1
+#endif
+#endif
+#ifndef OS_TEST_TSAN
+#define OS_TEST_TSAN 0
+#endif
+#define OS_TEST_SKIPPED 77 /* exit status */
+
 /* Threads of a program; failures abort. */
 pthread_t start(void *(*function)(void *), void *argument);
 void *finish(pthread_t thread);

@@ -28,7 +28,7 @@ static void results(void)
     say("exited with %ld", (long)value);
     thread = start(give_back, NULL);
     PTH(pthread_join(thread, NULL));
-    PTH(pthread_join(pthread_self(), NULL));
+    PTH_MISUSE(pthread_join(pthread_self(), NULL));
 }
 
 static pthread_barrier_t barrier;
@@ -99,13 +99,13 @@ static void detached(void)
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     PTH(pthread_create(&thread, &attributes, hold, NULL));
-    PTH(pthread_join(thread, NULL));
-    PTH(pthread_detach(thread));
+    PTH_MISUSE(pthread_join(thread, NULL));
+    PTH_MISUSE(pthread_detach(thread));
     pthread_barrier_wait(&barrier);
     thread = start(hold, NULL);
     PTH(pthread_detach(thread));
-    PTH(pthread_detach(thread));
-    PTH(pthread_join(thread, NULL));
+    PTH_MISUSE(pthread_detach(thread));
+    PTH_MISUSE(pthread_join(thread, NULL));
     pthread_barrier_wait(&barrier);
     pthread_attr_destroy(&attributes);
     PTH(pthread_barrier_destroy(&barrier)); /* waits until the detached threads have left it */
