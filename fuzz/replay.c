@@ -1,5 +1,9 @@
 /*
  * TARGET-replay [-n N] [--quiet] [--windows] FILE|FOLDER...
+ * TARGET-replay --policy NAME [--seed N] [--executions N] [--seconds N]
+ *
+ * The second form draws random scenarios and plans of one policy until it finds something, for the table of policies: "walk" draws that
+ * base alone, "walk+c" with constraints; "default" is what the mutator draws.
  *
  * Runs each file N times in this process and prints one line a file: verdict, trace hash, steps. Two runs of a file that differ are
  * the verdict `nondeterminism`. No fuzzing engine is linked: any compiler can build this.
@@ -11,7 +15,13 @@
 #include <string.h>
 
 #include "fuzz/driver.h"
+#include "sched/mutate.h"
 
+#define SCENARIO_BYTES_MAX 32u
+
+static gchar *policy;
+static gint64 policy_seed = 1, executions_max = 100000;
+static gdouble seconds_max = 60;
 static gint repeats = 1;
 static gboolean quiet, show_windows;
 static gchar **paths;
@@ -109,12 +119,72 @@ static void print_windows(void)
     }
 }
 
+static bool parse_policy(SchedDraw *draw)
+{
+    static const char *const bases[] = {
+        [SCHED_BASE_FIFO] = "fifo", [SCHED_BASE_WALK] = "walk", [SCHED_BASE_POS] = "pos",     [SCHED_BASE_URW] = "urw",
+        [SCHED_BASE_PCT] = "pct",   [SCHED_BASE_SURW] = "surw", [SCHED_BASE_MIXED] = "mixed",
+    };
+    const char *name = strcmp(policy, "default") == 0 ? "mixed+c" : policy;
+
+    draw->constraints = g_str_has_suffix(name, "+c");
+    for (size_t i = 0; i < G_N_ELEMENTS(bases); i++) {
+        if (strncmp(name, bases[i], strlen(bases[i])) == 0 && strlen(name) == strlen(bases[i]) + (draw->constraints ? 2 : 0)) {
+            draw->base = (SchedBase)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One start of a policy: a random scenario and a fresh plan each time. */
+static int hunt(void)
+{
+    uint8_t data[SCENARIO_BYTES_MAX + SCHED_PLAN_BYTES_MAX];
+    SchedDraw draw;
+    SchedRandom random;
+
+    if (!parse_policy(&draw)) {
+        fprintf(stderr, "%s: policies are fifo walk pos urw pct surw mixed, each with +c or without, and default; not '%s'\n", program,
+                policy);
+        return 2;
+    }
+    sched_set_learning(true);
+    sched_random_seed(&random, (uint64_t)policy_seed);
+    while ((gint64)driver_executions() < executions_max && driver_seconds() < seconds_max) {
+        size_t size = driver_executions() ? sched_random_below(&random, SCENARIO_BYTES_MAX + 1) : 0;
+        const CheckResult *verdict;
+        SchedPlan plan = { 0 };
+
+        for (size_t i = 0; i < size; i++) {
+            data[i] = (uint8_t)sched_random(&random);
+        }
+        if (driver_executions()) {
+            sched_draw_plan(&random, draw, &plan);
+        }
+        size += sched_plan_encode(&plan, data + size);
+        verdict = driver_execute(data, size);
+        if (verdict->verdict != CHECK_NONE) {
+            printf("policy=%s seed=%" G_GINT64_FORMAT " verdict=%s executions=%" PRIu64 " seconds=%.3f\n", policy, policy_seed,
+                   check_verdict_name(verdict->verdict), driver_executions(), driver_seconds());
+            return 1;
+        }
+    }
+    printf("policy=%s seed=%" G_GINT64_FORMAT " verdict=none executions=%" PRIu64 " seconds=%.3f\n", policy, policy_seed,
+           driver_executions(), driver_seconds());
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     GOptionEntry entries[] = {
         { "runs", 'n', 0, G_OPTION_ARG_INT, &repeats, "run each file N times and compare (default 1)", "N" },
         { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "no reports, only the lines", NULL },
         { "windows", 0, 0, G_OPTION_ARG_NONE, &show_windows, "print how many executions entered each window", NULL },
+        { "policy", 0, 0, G_OPTION_ARG_STRING, &policy, "hunt with plans of this policy", "NAME" },
+        { "seed", 0, 0, G_OPTION_ARG_INT64, &policy_seed, "of --policy (default 1)", "N" },
+        { "executions", 0, 0, G_OPTION_ARG_INT64, &executions_max, "of --policy, at most (default 100000)", "N" },
+        { "seconds", 0, 0, G_OPTION_ARG_DOUBLE, &seconds_max, "of --policy, at most (default 60)", "N" },
         { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &paths, NULL, "FILE|FOLDER..." },
         { NULL, 0, 0, 0, NULL, NULL, NULL },
     };
@@ -123,7 +193,7 @@ int main(int argc, char **argv)
 
     program = argv[0];
     g_option_context_add_main_entries(context, entries, NULL);
-    if (!g_option_context_parse(context, &argc, &argv, &error) || !paths || repeats < 1) {
+    if (!g_option_context_parse(context, &argc, &argv, &error) || (!paths && !policy) || repeats < 1) {
         fprintf(stderr, "%s: %s\nusage: %s [-n N] [--quiet] [--windows] FILE|FOLDER...\n", program,
                 error ? error->message : !paths ? "no file given" : "-n takes a number from 1", program);
         return 2;
@@ -131,6 +201,9 @@ int main(int argc, char **argv)
     g_option_context_free(context);
     driver_init();
     sched_install_fault_handler();
+    if (policy) {
+        return hunt();
+    }
     for (int i = 0; paths[i]; i++) {
         if (g_file_test(paths[i], G_FILE_TEST_IS_DIR)) {
             run_folder(paths[i]);

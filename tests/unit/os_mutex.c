@@ -25,8 +25,8 @@ static void *use_from_other(void *unused)
     soon = in_ms(CLOCK_REALTIME, -1000);
     PTH(pthread_mutex_timedlock(&mutex, &soon));
     soon.tv_nsec = -1;
-    PTH(pthread_mutex_timedlock(&mutex, &soon));
-    PTH(pthread_mutex_clocklock(&mutex, CLOCK_PROCESS_CPUTIME_ID, &soon));
+    PTH_MISUSE(pthread_mutex_timedlock(&mutex, &soon));
+    PTH_MISUSE(pthread_mutex_clocklock(&mutex, CLOCK_PROCESS_CPUTIME_ID, &soon));
     return unused;
 }
 
