@@ -93,25 +93,37 @@ static void joining_each_other(void)
     sem_destroy(&refused);
 }
 
+static sem_t gone;
+
+static void *hold_and_tell(void *unused)
+{
+    pthread_barrier_wait(&barrier);
+    sem_post(&gone);
+    return unused;
+}
+
 static void detached(void)
 {
     pthread_attr_t attributes;
     pthread_t thread;
 
+    sem_init(&gone, 0, 0); /* not destroyed: a detached thread may still be in its post */
     pthread_barrier_init(&barrier, NULL, 2);
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    PTH(pthread_create(&thread, &attributes, hold, NULL));
+    PTH(pthread_create(&thread, &attributes, hold_and_tell, NULL));
     PTH_MISUSE(pthread_join(thread, NULL));
     PTH_MISUSE(pthread_detach(thread));
     pthread_barrier_wait(&barrier);
-    thread = start(hold, NULL);
+    thread = start(hold_and_tell, NULL);
     PTH(pthread_detach(thread));
     PTH_MISUSE(pthread_detach(thread));
     PTH_MISUSE(pthread_join(thread, NULL));
     pthread_barrier_wait(&barrier);
     pthread_attr_destroy(&attributes);
-    PTH(pthread_barrier_destroy(&barrier)); /* waits until the detached threads have left it */
+    sem_wait(&gone);
+    sem_wait(&gone);
+    PTH(pthread_barrier_destroy(&barrier));
 }
 
 static void *ask_names(void *unused)
@@ -159,7 +171,9 @@ static void destroy_again(void *value)
     long rounds = (long)value;
 
     say("destructor, round %ld", rounds);
-    pthread_setspecific(keys[1], (void *)(rounds + 1)); /* until the system gives up */
+    if (!OS_TEST_TSAN || rounds < 3) { /* natively its own destructor ends TSan's thread in the last round */
+        pthread_setspecific(keys[1], (void *)(rounds + 1)); /* until the system gives up */
+    }
 }
 
 static void *end_in_layers(void *unused)
