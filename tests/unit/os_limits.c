@@ -47,16 +47,17 @@ static void lock_twice(void *unused)
 
 static void read_nothing(void *unused)
 {
+    int event = eventfd(0, 0);
     eventfd_t value;
 
-    event = eventfd(0, 0);
     eventfd_read(event, &value);
     g_assert_null(unused);
 }
 
 static void poll_nothing(void *unused)
 {
-    event = eventfd(0, 0);
+    int event = eventfd(0, 0);
+
     poll(&(struct pollfd){ .fd = event, .events = POLLIN }, 1, -1);
     g_assert_null(unused);
 }
@@ -68,18 +69,17 @@ static void wait_for_nobody(void *unused)
     g_assert_null(unused);
 }
 
-static void *sleep_in_read(void *unused)
+static void *sleep_in_read(void *fd)
 {
     eventfd_t value;
 
-    eventfd_read(event, &value);
-    return unused;
+    eventfd_read((int)(long)fd, &value);
+    return NULL;
 }
 
 static void join_a_sleeper(void *unused)
 {
-    event = eventfd(0, 0);
-    finish(start(sleep_in_read, NULL));
+    finish(start(sleep_in_read, (void *)(long)eventfd(0, 0)));
     g_assert_null(unused);
 }
 
@@ -102,16 +102,14 @@ static void unread_periodic_timer(void *unused)
 {
     struct itimerspec value = { { 1, 0 }, { 1, 0 } };
 
-    event = timerfd_create(CLOCK_MONOTONIC, 0);
-    timerfd_settime(event, 0, &value, NULL);
+    timerfd_settime(timerfd_create(CLOCK_MONOTONIC, 0), 0, &value, NULL);
     wait_for_nobody(unused);
 }
 
-static sem_t never;
+static sem_t never; /* all bytes 0: no posts */
 
 static void semaphore_for_ever(void *unused)
 {
-    sem_init(&never, 0, 0);
     sem_wait(&never);
     g_assert_null(unused);
 }
@@ -269,15 +267,13 @@ static void call_socketpair(void *unused)
 
 static void call_dup2(void *unused)
 {
-    event = eventfd(0, 0);
-    dup2(event, 1);
+    dup2(eventfd(0, 0), 1);
     g_assert_null(unused);
 }
 
 static void call_fdopen(void *unused)
 {
-    event = eventfd(0, 0);
-    g_assert_null(fdopen(event, "r"));
+    g_assert_null(fdopen(eventfd(0, 0), "r"));
     g_assert_null(unused);
 }
 
