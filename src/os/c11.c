@@ -1,6 +1,6 @@
 /*
- * The C11 names of threads, mutexes and condition variables. glibc's own forms call its internal functions, past ours, so each is
- * defined here over the same models. The types are glibc's pthread types under other names.
+ * The C11 names of threads, mutexes and condition variables. glibc's own forms call its internal functions, past
+ * ours, so each is defined here over the same models. The types are glibc's pthread types under other names.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -31,7 +31,7 @@ REAL_SYMBOL(cnd_broadcast)
 REAL_SYMBOL(cnd_destroy)
 REAL_SYMBOL(call_once)
 
-_Static_assert(sizeof(mtx_t) <= sizeof(pthread_mutex_t) && sizeof(cnd_t) == sizeof(pthread_cond_t), "glibc's C11 types");
+_Static_assert(sizeof(mtx_t) <= sizeof(pthread_mutex_t) && sizeof(cnd_t) == sizeof(pthread_cond_t), "glibc's types");
 
 static int c11_result(int error)
 {
@@ -175,7 +175,8 @@ int cnd_wait(cnd_t *cond, mtx_t *mutex)
         return REAL(cnd_wait)(cond, mutex);
     }
     SCHED_POINT(SCHED_CALL_COND_WAIT, cond);
-    return c11_result(os_cond_wait((pthread_cond_t *)cond, (pthread_mutex_t *)mutex, SCHED_CALL_COND_WAIT, SCHED_FOREVER));
+    return c11_result(os_cond_wait((pthread_cond_t *)cond, (pthread_mutex_t *)mutex, SCHED_CALL_COND_WAIT,
+                                   SCHED_FOREVER));
 }
 
 int cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex, const struct timespec *restrict time)
@@ -189,7 +190,8 @@ int cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex, const struct time
     if (os_deadline(CLOCK_REALTIME, time, &deadline_ns)) {
         return thrd_error;
     }
-    return c11_result(os_cond_wait((pthread_cond_t *)cond, (pthread_mutex_t *)mutex, SCHED_CALL_COND_TIMEDWAIT, deadline_ns));
+    return c11_result(os_cond_wait((pthread_cond_t *)cond, (pthread_mutex_t *)mutex, SCHED_CALL_COND_TIMEDWAIT,
+                                   deadline_ns));
 }
 
 int cnd_signal(cnd_t *cond)

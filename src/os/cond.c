@@ -11,7 +11,8 @@
  *
  * 1. A signal with nobody in the queue does nothing and is not remembered.
  * 2. Which waiter a signal takes is a decision; first-in-first-out is choice 0.
- * 3. A waiter that the experiment resumes, or whose deadline has come, leaves the queue before anybody can signal it again.
+ * 3. A waiter that the experiment resumes, or whose deadline has come, leaves the queue before anybody can signal it
+ *    again.
  */
 #include "os/cond.h"
 
@@ -67,7 +68,8 @@ int pthread_cond_wait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict m
     return os_cond_wait(cond, mutex, SCHED_CALL_COND_WAIT, SCHED_FOREVER);
 }
 
-int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex, const struct timespec *restrict time)
+int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
+                           const struct timespec *restrict time)
 {
     uint64_t deadline_ns;
 

@@ -11,7 +11,8 @@
  *          |                                     | file again; what holds is returned
  *        4 |                                     | level-triggered: back to the end of the list
  *
- * 1. A watch is in the ready list from the event, or from EPOLL_CTL_ADD or MOD that found its file ready, until a wait takes it out.
+ * 1. A watch is in the ready list from the event, or from EPOLL_CTL_ADD or MOD that found its file ready, until a
+ *    wait takes it out.
  * 2. An edge-triggered watch goes back only with the next notification, a one-shot one only after EPOLL_CTL_MOD.
  * 3. A watch ends with its file, not with the number under which it was added: as in Linux.
  */
@@ -195,7 +196,8 @@ static const OsFileKind epoll_kind = {
 
 /* ---- control */
 
-/* How many levels of epoll files hang below file; NESTING_MAX + 1 when `forbidden` is among them, or there are too many. */
+/* How many levels of epoll files hang below file; NESTING_MAX + 1 when `forbidden` is among them, or there are too
+ * many. */
 static int nesting(const OsFile *file, const OsFile *forbidden, int level)
 {
     const OsWatch *watch;
@@ -383,7 +385,8 @@ static uint64_t deadline_of_ms(int timeout_ms)
 static int wait_real(int fd, struct epoll_event *events, int max, uint64_t deadline_ns)
 {
     SchedBlock block = {
-        .call = SCHED_CALL_EPOLL_WAIT, .spurious_ok = true, .object = (const void *)os_fd_object(fd), .deadline_ns = deadline_ns,
+        .call = SCHED_CALL_EPOLL_WAIT, .spurious_ok = true, .object = (const void *)os_fd_object(fd),
+        .deadline_ns = deadline_ns,
     };
     int count;
 
@@ -403,7 +406,8 @@ static int wait_real(int fd, struct epoll_event *events, int max, uint64_t deadl
 
 static int wait_any(int fd, struct epoll_event *events, int max, uint64_t deadline_ns)
 {
-    return (int)os_result(os_fd_file(fd) ? wait_held(fd, events, max, deadline_ns) : wait_real(fd, events, max, deadline_ns));
+    return (int)os_result(os_fd_file(fd) ? wait_held(fd, events, max, deadline_ns)
+                                         : wait_real(fd, events, max, deadline_ns));
 }
 
 int epoll_wait(int fd, struct epoll_event *events, int max, int timeout_ms)

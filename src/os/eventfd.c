@@ -64,7 +64,8 @@ static int add(OsFile *file, uint64_t value)
     return 0;
 }
 
-/* As Linux does it: each piece of a vector is a write of its own, and one of more than 8 bytes, which are ignored, is the last. */
+/* As Linux does it: each piece of a vector is a write of its own, and one of more than 8 bytes, which are ignored, is
+ * the last. */
 static ssize_t event_write(OsFile *file, OsSpan *span)
 {
     OsSpan copy = *span; /* a write that has to wait starts anew */
@@ -91,7 +92,8 @@ static void event_describe(OsFile *file, char *buffer, size_t size)
 }
 
 static const OsFileKind event_kind = {
-    .name = "eventfd", .mode = 0600, .poll = event_poll, .read = event_read, .write = event_write, .describe = event_describe,
+    .name = "eventfd", .mode = 0600, .poll = event_poll, .read = event_read, .write = event_write,
+    .describe = event_describe,
 };
 
 int eventfd(unsigned counter, int flags)

@@ -12,8 +12,8 @@
  *          | os_release(record)                                       |
  *        5 | has ended                                                | is woken, os_acquire(record)
  *
- * A thread whose function returns enters at step 4. glibc unwinds the stack instead; the order in which handlers run is the same, as
- * pthread_cleanup_push() in C registers each with __pthread_register_cancel().
+ * A thread whose function returns enters at step 4. glibc unwinds the stack instead; the order in which handlers run
+ * is the same, as pthread_cleanup_push() in C registers each with __pthread_register_cancel().
  */
 #include <pthread.h>
 #include <stdint.h>
@@ -26,8 +26,8 @@
 REAL_SYMBOL(pthread_exit)
 REAL_SYMBOL(__pthread_register_cancel)
 REAL_SYMBOL(__pthread_unregister_cancel)
-/* longjmp, without its type: the buffer of pthread_cleanup_push() is the head of a jmp_buf. It ends before the saved signal mask, of
- * which there is none. */
+/* longjmp, without its type: the buffer of pthread_cleanup_push() is the head of a jmp_buf. It ends before the saved
+ * signal mask, of which there is none. */
 extern void jump_to(struct __cancel_jmp_buf_tag *buffer, int value) __asm__("longjmp") __attribute__((noreturn));
 
 extern void __pthread_unwind_next(__pthread_unwind_buf_t *) __attribute__((noreturn));
@@ -55,7 +55,8 @@ void __pthread_unregister_cancel(__pthread_unwind_buf_t *buffer)
     os_thread_self()->cleanups = buffer->__pad[0];
 }
 
-/* Run the newest cleanup handler, which comes back through __pthread_unwind_next(); where there is none, end the thread. */
+/* Run the newest cleanup handler, which comes back through __pthread_unwind_next(); where there is none, end the
+ * thread. */
 static void __attribute__((noreturn)) unwind(OsThread *self)
 {
     __pthread_unwind_buf_t *newest = self->cleanups;

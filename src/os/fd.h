@@ -1,9 +1,11 @@
 /*
  * Simulated descriptors: a table of numbers, and the open files behind them.
  *
- * Fibers only, unless said otherwise. Nothing here is a scheduling point, except where a function says that it may sleep.
+ * Fibers only, unless said otherwise. Nothing here is a scheduling point, except where a function says that it may
+ * sleep.
  *
- * 1. A number names an open file; dup() makes several name one. A file lives while a number names it or a call is at work on it.
+ * 1. A number names an open file; dup() makes several name one. A file lives while a number names it or a call is at
+ *    work on it.
  * 2. A file's serial number is never used again in an execution: it is the object of scheduling points.
  * 3. Whoever changes what a file's poll() would say calls os_file_notify().
  * 4. Everything lies in fixed arrays: nothing is allocated.
@@ -100,26 +102,31 @@ OsFile *os_file_new(const OsFileKind *kind, int flags);
 void os_file_hold(OsFile *file);
 void os_file_drop(OsFile *file); /* the last one closes it */
 
-/* Give file, with the caller's reference, the lowest free number from `least` on. -EMFILE, and the reference is dropped. */
+/* Give file, with the caller's reference, the lowest free number from `least` on. -EMFILE, and the reference is
+ * dropped. */
 int os_fd_open(OsFile *file, int least, bool close_on_exec);
 /* The same for a fresh file, which may be NULL; returns like a system call: the number, or -1 with errno. */
 int os_fd_open_new(OsFile *file, bool close_on_exec);
 int os_fd_close(int fd);                       /* 0 or -EBADF */
-void os_fd_replace(int fd, OsFile *file, bool close_on_exec); /* dup2: fd, open or not, names file, with the caller's reference */
+/* dup2: fd, open or not, names file, with the caller's reference. */
+void os_fd_replace(int fd, OsFile *file, bool close_on_exec);
 bool os_fd_close_on_exec(int fd);
 void os_fd_set_close_on_exec(int fd, bool value);
 
-/* events (POLLIN, ...) may have become true: wake who sleeps for them, and tell epoll. Also in the scheduler's callbacks. */
+/* events (POLLIN, ...) may have become true: wake who sleeps for them, and tell epoll. Also in the scheduler's
+ * callbacks. */
 void os_file_notify(OsFile *file, unsigned events);
 /* Sleep until one of events is notified. */
 void os_file_wait(OsFile *file, unsigned events, SchedCall call);
 
-/* Read or write, sleeping where the kind says -EAGAIN, unless nonblocking. What the system call returns, or a negative errno. */
+/* Read or write, sleeping where the kind says -EAGAIN, unless nonblocking. What the system call returns, or a
+ * negative errno. */
 ssize_t os_file_read(OsFile *file, OsSpan *span, bool nonblocking);
 ssize_t os_file_write(OsFile *file, OsSpan *span, bool nonblocking);
 
 OsSpan os_span(const struct iovec *vector, int count);
-size_t os_span_piece(OsSpan *span);                               /* bytes left in the first buffer that has any; 0: none at all */
+/* Bytes left in the first buffer that has any; 0: none at all. */
+size_t os_span_piece(OsSpan *span);
 void os_span_store(OsSpan *span, const void *from, size_t bytes); /* at most span->left: into the program's memory */
 void os_span_fetch(OsSpan *span, void *to, size_t bytes);         /* at most span->left: out of the program's memory */
 

@@ -1,8 +1,8 @@
 /*
  * read and write in all their forms, on simulated and real descriptors.
  *
- * 1. The number is looked up after the scheduling point, as the kernel does when the call arrives there: before it the number only names
- *    the object of the step.
+ * 1. The number is looked up after the scheduling point, as the kernel does when the call arrives there: before it
+ *    the number only names the object of the step.
  * 2. Nothing is cut short unless the file has or takes no more.
  */
 #include <limits.h>
@@ -157,7 +157,8 @@ ssize_t writev(int fd, const struct iovec *vector, int count)
 
 /* ---- with an address: a simulated pair has none, real sockets are not modelled */
 
-ssize_t recvfrom(int fd, void *restrict buffer, size_t bytes, int flags, struct sockaddr *restrict from, socklen_t *restrict length)
+ssize_t recvfrom(int fd, void *restrict buffer, size_t bytes, int flags, struct sockaddr *restrict from,
+                 socklen_t *restrict length)
 {
     if (!sched_here()) {
         return REAL(recvfrom)(fd, buffer, bytes, flags, from, length);
@@ -182,7 +183,8 @@ ssize_t sendto(int fd, const void *buffer, size_t bytes, int flags, const struct
     return to ? os_result(-EISCONN) : send(fd, buffer, bytes, flags);
 }
 
-/* ---- positions: none of the simulated files has one; Linux says so only of pipes and sockets, and otherwise does nothing */
+/* ---- positions: none of the simulated files has one; Linux says so only of pipes and sockets, and otherwise does
+ * nothing */
 
 ssize_t pread(int fd, void *buffer, size_t bytes, off_t offset)
 {

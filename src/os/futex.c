@@ -11,7 +11,8 @@
  *
  * 1. The comparison and the sleep are one step, as in the kernel, where the queue's lock makes them one.
  * 2. Which waiter goes first is a decision among those whose bitset matches.
- * 3. Wakes are not remembered. A wait never returns 0 without one: what POSIX would call spurious is EINTR, from the experiment only.
+ * 3. Wakes are not remembered. A wait never returns 0 without one: what POSIX would call spurious is EINTR, from the
+ *    experiment only.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -58,10 +59,18 @@ static bool futex_deadline(const FutexCall *call, bool absolute, uint64_t *deadl
         return false;
     }
     if (absolute) {
-        return os_deadline(call->operation & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC, call->time, deadline_ns) == 0;
+        clockid_t clock = call->operation & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC;
+
+        return os_deadline(clock, call->time, deadline_ns) == 0;
     }
     *deadline_ns = os_deadline_after(span_ns);
     return true;
+}
+
+/* Relaxed is enough: all fibers run on one kernel thread, so the last write is seen. */
+static uint32_t word_now(const FutexCall *call)
+{
+    return __atomic_load_n(call->word, __ATOMIC_RELAXED);
 }
 
 static long futex_wait(const FutexCall *call, bool absolute, uint32_t bitset)
@@ -73,7 +82,7 @@ static long futex_wait(const FutexCall *call, bool absolute, uint32_t bitset)
     if (!bitset || !futex_deadline(call, absolute, &block.deadline_ns)) {
         return fail(EINVAL);
     }
-    if (__atomic_load_n(call->word, __ATOMIC_SEQ_CST) != call->value) {
+    if (word_now(call) != call->value) {
         return fail(EAGAIN);
     }
     if (block.deadline_ns <= sched_now_ns()) {
@@ -173,7 +182,7 @@ static long futex(const FutexCall *call)
     case FUTEX_WAKE_BITSET:
         return futex_wake(call->word, call->value, call->value3);
     case FUTEX_CMP_REQUEUE:
-        if (__atomic_load_n(call->word, __ATOMIC_SEQ_CST) != call->value3) {
+        if (word_now(call) != call->value3) {
             return fail(EAGAIN);
         }
         return futex_requeue(call);
@@ -193,8 +202,8 @@ static SchedCall futex_kind(int operation)
 /* Calls that neither wait nor tell about the machine's time. */
 static bool harmless(long number)
 {
-    return number == SYS_membarrier || number == SYS_getpid || number == SYS_sched_getattr || number == SYS_sched_setattr ||
-           number == SYS_getcpu || number == SYS_getrandom || number == SYS_memfd_create;
+    return number == SYS_membarrier || number == SYS_getpid || number == SYS_sched_getattr ||
+           number == SYS_sched_setattr || number == SYS_getcpu || number == SYS_getrandom || number == SYS_memfd_create;
 }
 
 long syscall(long number, ...)

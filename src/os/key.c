@@ -1,12 +1,13 @@
 /*
- * Thread-specific data. The values stay where glibc keeps them (pthread_getspecific and pthread_setspecific are the real ones); only the
- * destructors are noted here, because a fiber's real thread does not end when the fiber does.
+ * Thread-specific data. The values stay where glibc keeps them (pthread_getspecific and pthread_setspecific are the
+ * real ones); only the destructors are noted here, because a fiber's real thread does not end when the fiber does.
  *
  * Keys are created and deleted by any thread, inside and outside executions.
  *
- * 1. A key that exists is noted, whoever made it, except the sanitizer runtimes' own: their destructors tear down the state of the
- *    real thread, which goes on.
- * 2. When a fiber ends, each noted key's value becomes NULL, so that the next thread on the same real thread starts with none.
+ * 1. A key that exists is noted, whoever made it, except the sanitizer runtimes' own: their destructors tear down the
+ *    state of the real thread, which goes on.
+ * 2. When a fiber ends, each noted key's value becomes NULL, so that the next thread on the same real thread starts
+ *    with none.
  */
 #include <limits.h>
 #include <pthread.h>
@@ -36,7 +37,8 @@ static void __attribute__((constructor(101))) note_start(void)
     started = true;
 }
 
-/* The sanitizer runtimes are linked into the executable and start before its constructors, when nothing else in it runs. */
+/* The sanitizer runtimes are linked into the executable and start before its constructors, when nothing else in it
+ * runs. */
 static bool called_by_runtime(const void *caller)
 {
     return !started && (uintptr_t)caller >= (uintptr_t)__executable_start && (uintptr_t)caller < (uintptr_t)etext;

@@ -1,4 +1,5 @@
-/* What condition variables and C11 mutexes use of the mutex model. Fibers only; no scheduling points inside. Errors are positive. */
+/* What condition variables and C11 mutexes use of the mutex model. Fibers only; no scheduling points inside. Errors
+ * are positive. */
 #ifndef WAKEFUZZ_OS_MUTEX_H
 #define WAKEFUZZ_OS_MUTEX_H
 

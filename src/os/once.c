@@ -1,6 +1,6 @@
 /*
- * pthread_once. Whether the routine has run is kept in the real control word; that it is running now, in the list below: glibc and
- * TSan mark that differently, and both would block.
+ * pthread_once. Whether the routine has run is kept in the real control word; that it is running now, in the list
+ * below: glibc and TSan mark that differently, and both would block.
  *
  *     step | A                                        | B
  *     -----+------------------------------------------+-------------------------------------------

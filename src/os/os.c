@@ -8,7 +8,8 @@
 #include "os/thread.h"
 #include "os/waitq.h"
 
-/* On the kernel thread, before the body: fibers of an execution that failed are gone, and what they waited for with them. */
+/* On the kernel thread, before the body: fibers of an execution that failed are gone, and what they waited for with
+ * them. */
 static void begin(void)
 {
     os_thread_reset();

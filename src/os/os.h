@@ -1,36 +1,42 @@
 /*
- * The simulated OS: the libc functions that a program calls to create threads, to wait, to talk through descriptors and to look at
- * the clock are *defined* here, so that programs (and shared libraries like GLib, when the executable is linked with -rdynamic) get
- * them without being changed. Link the whole archive.
+ * The simulated OS: the libc functions that a program calls to create threads, to wait, to talk through descriptors
+ * and to look at the clock are *defined* here, so that programs (and shared libraries like GLib, when the executable
+ * is linked with -rdynamic) get them without being changed. Link the whole archive.
  *
- * On a fiber inside an execution (sched_here()) each of them is a scheduling point and then a model of what Linux and glibc do. For
- * anybody else, and between sched_passthrough_begin() and sched_passthrough_end(), it is the real function.
+ * On a fiber inside an execution (sched_here()) each of them is a scheduling point and then a model of what Linux and
+ * glibc do. For anybody else, and between sched_passthrough_begin() and sched_passthrough_end(), it is the real
+ * function.
  *
  * What is modelled
- *   threads    pthread_create join tryjoin_np timedjoin_np clockjoin_np detach exit setname_np getname_np, cleanup handlers, keys
- *              with their destructors, once; the same under their C11 names (thrd_, mtx_, cnd_, tss_, call_once)
- *   locks      mutex of every type, rwlock, spin lock, barrier, condition variable, unnamed semaphore; timed forms on virtual time
+ *   threads    pthread_create join tryjoin_np timedjoin_np clockjoin_np detach exit setname_np getname_np, cleanup
+ *              handlers, keys with their destructors, once; the same under their C11 names (thrd_, mtx_, cnd_, tss_,
+ *              call_once)
+ *   locks      mutex of every type, rwlock, spin lock, barrier, condition variable, unnamed semaphore; timed forms on
+ *              virtual time
  *   futex      syscall(SYS_futex, WAIT, WAKE, WAIT_BITSET, WAKE_BITSET, REQUEUE, CMP_REQUEUE)
- *   files      eventfd, pipe, socketpair(AF_UNIX, SOCK_STREAM), timerfd, epoll; read write readv writev recv send shutdown close dup
- *              dup2 dup3 fcntl ioctl fstat on them
+ *   files      eventfd, pipe, socketpair(AF_UNIX, SOCK_STREAM), timerfd, epoll; read write readv writev recv send
+ *              recvmsg sendmsg shutdown close dup dup2 dup3 fcntl ioctl fstat on them
  *   waiting    poll ppoll g_poll select pselect epoll_wait epoll_pwait epoll_pwait2
- *   time       clock_gettime clock_getres gettimeofday time timespec_get clock nanosleep clock_nanosleep usleep sleep sched_yield
+ *   time       clock_gettime clock_getres gettimeofday time timespec_get clock nanosleep clock_nanosleep usleep sleep
+ *              sched_yield
  *
  * Where the model differs from Linux
  *   - A call that is not modelled ends the execution as `unmodelled`, by name (unmodelled.c has the list).
- *   - Signals are never delivered. EINTR comes only from the experiment at quiescence, and only out of poll, select, epoll_wait and
- *     futex. Reads and writes are never cut short where Linux would not do so.
- *   - Which waiter a condition variable or a futex wakes is a decision. A mutex, rwlock, spin lock or semaphore that becomes free
- *     lets all its waiters try again; who comes first is a decision.
- *   - CLOCK_REALTIME starts at 2025-01-01 00:00:00 UTC, the others at 1000 s; both move with the virtual clock. CPU-time clocks too.
- *   - Simulated descriptors are numbered from 512. dup2() from a simulated to a real number, or back, is not modelled, nor is
- *     stdio on them.
- *   - Real descriptors keep working. Where an operation on one would block, the thread sleeps until another thread of the program has
- *     used some real descriptor; what the world outside does is not waited for.
- *   - A stream socket holds 64 KiB in each direction. Its peer's close never discards what was written (no ECONNRESET).
- *   - Priority inheritance, priority ceilings and process-shared objects behave like plain ones; the death of a robust mutex's owner
- *     is not noticed.
- *   - pthread_exit() runs the cleanup handlers of C code compiled without -fexceptions, and no C++ destructors.
+ *   - Signals are never delivered. EINTR comes only from the experiment at quiescence, and only out of poll, select,
+ *     epoll_wait and futex. Reads and writes are never cut short where Linux would not do so.
+ *   - Which waiter a condition variable or a futex wakes is a decision. A mutex, rwlock, spin lock or semaphore that
+ *     becomes free lets all its waiters try again; who comes first is a decision.
+ *   - CLOCK_REALTIME starts at 2025-01-01 00:00:00 UTC, the others at 1000 s; both move with the virtual clock.
+ *     CPU-time clocks too.
+ *   - Simulated descriptors are numbered from 512. dup2() from a simulated to a real number, or back, is not
+ *     modelled, nor is stdio on them.
+ *   - Real descriptors keep working. Where an operation on one would block, the thread sleeps until another thread of
+ *     the program has used some real descriptor; what the world outside does is not waited for.
+ *   - A stream socket holds 64 KiB in each direction; Linux counts its bookkeeping too.
+ *   - Priority inheritance, priority ceilings and process-shared objects behave like plain ones; the death of a
+ *     robust mutex's owner is not noticed.
+ *   - pthread_exit() runs the cleanup handlers of C code compiled without -fexceptions, and no C++ destructors; C++
+ *     thread_local objects are not destroyed when a thread ends.
  *   - Random numbers and the contents of real files come from the machine.
  */
 #ifndef WAKEFUZZ_OS_OS_H
@@ -39,23 +45,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Register the simulated OS with the scheduler. Call once, outside an execution, before the first sched_run(); further calls do nothing.
- * Any thread; never blocks; cannot fail. */
+/* Register the simulated OS with the scheduler. Call once, outside an execution, before the first sched_run();
+ * further calls do nothing. Any thread; never blocks; cannot fail. */
 void os_init(void);
 
 /* How many simulated descriptors are open. After sched_run() has returned: what the program left open. Any thread. */
 unsigned os_fds_left(void);
 
-/* Describe the i-th open descriptor, "eventfd 512, counter 3"; writes at most size bytes with the final 0. Returns the number of the
- * descriptor, or -1 when there are not that many. Any thread, while no fiber runs. */
+/* Describe the i-th open descriptor, "eventfd 512, counter 3"; writes at most size bytes with the final 0. Returns
+ * the number of the descriptor, or -1 when there are not that many. Any thread, while no fiber runs. */
 int os_describe_fd_left(unsigned i, char *buffer, size_t size);
 
-/* Mutexes locked minus mutexes unlocked in this execution by pthread_mutex_ functions; recursion counts. After sched_run() has returned
- * anything but 0 says that a lock was left held. Any thread. */
+/* Mutexes locked minus mutexes unlocked in this execution by pthread_mutex_ functions; recursion counts. After
+ * sched_run() has returned anything but 0 says that a lock was left held. Any thread. */
 int os_mutexes_left(void);
 
-/* Add to the counter of a simulated eventfd as the kernel does when I/O completes: not a scheduling point, never blocks, and
- * allowed in the scheduler's callbacks. 0, or -EBADF when fd is not a simulated eventfd. A full counter stays full. */
+/* Add to the counter of a simulated eventfd as the kernel does when I/O completes: not a scheduling point, never
+ * blocks, and allowed in the scheduler's callbacks. 0, or -EBADF when fd is not a simulated eventfd. A full counter
+ * stays full. */
 int os_eventfd_signal(int fd, uint64_t count);
 
 #endif

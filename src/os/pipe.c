@@ -1,5 +1,6 @@
 /*
- * Pipes, with Linux's accounting: 16 pages, and a write begins a new page unless its last odd part fits into the page written last.
+ * Pipes, with Linux's accounting: 16 pages, and a write begins a new page unless its last odd part fits into the page
+ * written last.
  *
  * 1. Readable while a page holds data, or when no writer is left (end of file, POLLHUP). Writable while a page is free.
  * 2. A write of at most PIPE_BUF bytes is never split, as it needs one page.
@@ -133,7 +134,8 @@ static void reader_release(OsFile *file)
 
 static void reader_describe(OsFile *file, char *buffer, size_t size)
 {
-    snprintf(buffer, size, " (reads), %zu bytes unread%s", reader_available(file), file->pipe->writer ? "" : ", writer closed");
+    snprintf(buffer, size, " (reads), %zu bytes unread%s", reader_available(file),
+             file->pipe->writer ? "" : ", writer closed");
 }
 
 /* ---- the writer's end */
@@ -284,7 +286,8 @@ int pipe2(int fds[2], int flags)
 }
 
 /* The sanitizer runtimes make real pipes to their symbolizer, on the fiber that has run into the error. */
-extern const char start_symbolizer[] __asm__("_ZN11__sanitizer17SymbolizerProcess25StartSymbolizerSubprocessEv") __attribute__((weak));
+extern const char start_symbolizer[] __asm__("_ZN11__sanitizer17SymbolizerProcess25StartSymbolizerSubprocessEv")
+    __attribute__((weak));
 
 #define START_SYMBOLIZER_BYTES 4096u /* what follows the function is the runtime's too */
 

@@ -8,7 +8,8 @@
  *        3 |                                                | point; changes a file, os_file_notify
  *        4 | runs, leaves all queues, asks each file again  |
  *
- * 1. Level-triggered: what counts is what the files say when the waiter runs, not who woke it. It sleeps again when nothing is ready.
+ * 1. Level-triggered: what counts is what the files say when the waiter runs, not who woke it. It sleeps again when
+ *    nothing is ready.
  * 2. A file that somebody sleeps on stays open until the sleeper runs, though its last number may be closed meanwhile.
  * 3. After the deadline the files are asked once more.
  */
@@ -25,7 +26,8 @@
 REAL_SYMBOL(poll)
 REAL_SYMBOL(ppoll)
 extern int __poll_chk(struct pollfd *fds, nfds_t count, int timeout_ms, size_t bytes);
-extern int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t bytes);
+extern int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask,
+                       size_t bytes);
 extern void __chk_fail(void) __attribute__((noreturn));
 REAL_SYMBOL(__poll_chk)
 REAL_SYMBOL(__ppoll_chk)
@@ -69,7 +71,9 @@ static void join(const struct pollfd *fds, unsigned count, PollWait *waits)
     for (unsigned i = 0; i < count; i++) {
         OsFile *file = os_fd_file(fds[i].fd);
 
-        waits[i] = (PollWait){ .file = file, .waiter.data = (uint64_t)(unsigned short)fds[i].events | POLLERR | POLLHUP };
+        waits[i] = (PollWait){
+            .file = file, .waiter.data = (uint64_t)(unsigned short)fds[i].events | POLLERR | POLLHUP,
+        };
         if (file) {
             os_file_hold(file);
             sched_queue_add(&file->queue, &waits[i].waiter);
@@ -102,7 +106,8 @@ uintptr_t os_poll_object(const struct pollfd *fds, unsigned count)
 int os_poll(struct pollfd *fds, unsigned count, short always, SchedCall call, uint64_t deadline_ns)
 {
     SchedBlock block = {
-        .call = call, .spurious_ok = true, .object = (const void *)os_poll_object(fds, count), .deadline_ns = deadline_ns,
+        .call = call, .spurious_ok = true, .object = (const void *)os_poll_object(fds, count),
+        .deadline_ns = deadline_ns,
     };
     PollWait *waits = NULL;
     int ready;
@@ -196,7 +201,8 @@ int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout
     return poll_span(fds, count, timeout);
 }
 
-/* GLib's; its GPollFD is laid out as struct pollfd. Defined here so that a step's code address is the program's, not GLib's. */
+/* GLib's; its GPollFD is laid out as struct pollfd. Defined here so that a step's code address is the program's, not
+ * GLib's. */
 int g_poll(struct pollfd *fds, unsigned count, int timeout_ms);
 int g_poll(struct pollfd *fds, unsigned count, int timeout_ms)
 {

@@ -10,8 +10,9 @@
 #define OS_POLL_ALWAYS (POLLERR | POLLHUP | POLLNVAL) /* what poll reports though nobody asked */
 
 /*
- * Sleep until something is ready, or until deadline_ns; sets revents, cut down to events and `always`. Descriptors may be simulated, real
- * or negative (ignored). Returns how many have revents, -EINTR when the experiment resumed it, -EINVAL for too many.
+ * Sleep until something is ready, or until deadline_ns; sets revents, cut down to events and `always`. Descriptors
+ * may be simulated, real or negative (ignored). Returns how many have revents, -EINTR when the experiment resumed it,
+ * -EINVAL for too many.
  */
 int os_poll(struct pollfd *fds, unsigned count, short always, SchedCall call, uint64_t deadline_ns);
 

@@ -1,8 +1,8 @@
 /*
  * The real functions behind the simulated ones: the sanitizer's interceptor where there is one, else libc's.
  *
- * REAL_SYMBOL(name) at the top of a file declares it, REAL(name)(...) calls it. Any thread, at any time: sanitizer runtimes and
- * constructors of shared objects call simulated functions before the first line of ours has run.
+ * REAL_SYMBOL(name) at the top of a file declares it, REAL(name)(...) calls it. Any thread, at any time: sanitizer
+ * runtimes and constructors of shared objects call simulated functions before the first line of ours has run.
  */
 #ifndef WAKEFUZZ_OS_REAL_H
 #define WAKEFUZZ_OS_REAL_H

@@ -1,9 +1,10 @@
 /*
  * Real descriptors in an execution: files, and what was made before it began or by a library past the simulated OS.
  *
- * 1. No call on one blocks the kernel thread: it is asked with poll(0) first, and where it would block, the fiber sleeps.
- * 2. Sleepers look again whenever a fiber has read, written or closed any real descriptor. What the world outside does is not waited for:
- *    a program that waits for it is quiescent.
+ * 1. No call on one blocks the kernel thread: it is asked with poll(0) first, and where it would block, the fiber
+ *    sleeps.
+ * 2. Sleepers look again whenever a fiber has read, written or closed any real descriptor. What the world outside
+ *    does is not waited for: a program that waits for it is quiescent.
  * 3. The standard streams are not asked: whoever reads our output may be slow, but comes from outside.
  */
 #include <fcntl.h>

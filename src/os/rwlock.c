@@ -1,7 +1,8 @@
 /*
  * Read-write locks. The state is the real lock; only the waiting is simulated. An unlock lets all waiters try again.
  *
- * 1. Readers pass a waiting writer, except where the lock's kind is PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP: as in glibc.
+ * 1. Readers pass a waiting writer, except where the lock's kind is PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP: as
+ *    in glibc.
  * 2. Who asks for a lock that it holds for writing gets EDEADLK; a reader that asks for writing sleeps for ever.
  */
 #include <errno.h>
@@ -33,7 +34,8 @@ static void wake_waiters(pthread_rwlock_t *lock)
 static int try_read(pthread_rwlock_t *lock)
 {
     os_touch(lock);
-    if (lock->__data.__flags == PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP && os_waitq_length(OS_WAIT_RWLOCK_WRITE, lock)) {
+    if (lock->__data.__flags == PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP &&
+        os_waitq_length(OS_WAIT_RWLOCK_WRITE, lock)) {
         return EBUSY;
     }
     return REAL(pthread_rwlock_tryrdlock)(lock);

@@ -1,5 +1,5 @@
-/* select and pselect, on top of the poll model. A set bit is one request; what the kernel's select takes for readable, writable and
- * exceptional differs from poll's in that an error or a hangup alone is none of its business. */
+/* select and pselect, on top of the poll model. A set bit is one request; what the kernel's select takes for
+ * readable, writable and exceptional differs from poll's in that an error or a hangup alone is none of its business. */
 #include <string.h>
 #include <sys/select.h>
 #include <sys/time.h>
@@ -99,7 +99,8 @@ static int select_until(const Sets *sets, int end, uint64_t deadline_ns)
            keep(sets->excepts, end, fds, count, EXCEPTS);
 }
 
-int select(int end, fd_set *restrict reads, fd_set *restrict writes, fd_set *restrict excepts, struct timeval *restrict timeout)
+int select(int end, fd_set *restrict reads, fd_set *restrict writes, fd_set *restrict excepts,
+           struct timeval *restrict timeout)
 {
     const Sets sets = { reads, writes, excepts };
     uint64_t deadline_ns = SCHED_FOREVER, left_ns;

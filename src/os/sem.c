@@ -1,8 +1,9 @@
 /*
- * Unnamed semaphores. The count is the real semaphore's. A post lets all waiters try again; those who find nothing sleep again.
+ * Unnamed semaphores. The count is the real semaphore's. A post lets all waiters try again; those who find nothing
+ * sleep again.
  *
- * The experiment at quiescence leaves these sleepers alone: the count is their whole condition, so there is nothing that they could
- * find true after a wakeup that was lost.
+ * The experiment at quiescence leaves these sleepers alone: the count is their whole condition, so there is nothing
+ * that they could find true after a wakeup that was lost.
  */
 #include <errno.h>
 #include <semaphore.h>

@@ -1,9 +1,11 @@
 /*
- * Pairs of connected stream sockets. Other sockets stay real, and the calls on them that could wait are not modelled (unmodelled.c).
+ * Pairs of connected stream sockets. Other sockets stay real, and the calls on them that could wait are not modelled
+ * (unmodelled.c).
  *
- * 1. What one end sends lies in the other end's ring, 64 KiB. Writable while a quarter of it at most is in use, as Linux tells poll.
- * 2. shutdown and close show at the other end as in Linux: end of file, EPIPE, POLLRDHUP, POLLHUP; ECONNRESET once where an end was closed
- *    with data unread. There is no SIGPIPE.
+ * 1. What one end sends lies in the other end's ring, 64 KiB. Writable while a quarter of it at most is in use, as
+ *    Linux tells poll.
+ * 2. shutdown and close show at the other end as in Linux: end of file, EPIPE, POLLRDHUP, POLLHUP; ECONNRESET once
+ *    where an end was closed with data unread. There is no SIGPIPE.
  */
 #include <stdio.h>
 #include <string.h>
@@ -201,7 +203,8 @@ int socketpair(int domain, int type, int protocol, int fds[2])
 
 /* ---- calls on sockets only */
 
-/* The socket behind a number. NULL: a real descriptor, or not open. A simulated descriptor of another kind is refused with ENOTSOCK. */
+/* The socket behind a number. NULL: a real descriptor, or not open. A simulated descriptor of another kind is refused
+ * with ENOTSOCK. */
 static OsFile *find_socket(int fd, int *error)
 {
     OsFile *file = os_fd_file(fd);

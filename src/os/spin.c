@@ -1,4 +1,5 @@
-/* Spin locks. The state is the real lock. Who finds it taken sleeps instead of spinning: nobody else could run otherwise. */
+/* Spin locks. The state is the real lock. Who finds it taken sleeps instead of spinning: nobody else could run
+ * otherwise. */
 #include <errno.h>
 #include <pthread.h>
 

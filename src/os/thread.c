@@ -2,8 +2,8 @@
  * Threads: create, join, detach, exit, names.
  *
  * 1. A thread's handle is the pthread_t of the real thread whose fiber it is, so that the real pthread_self() agrees.
- * 2. What the creator did happens before the thread; what the thread did happens before a join returns. TSan is told so through the
- *    thread's record.
+ * 2. What the creator did happens before the thread; what the thread did happens before a join returns. TSan is told
+ *    so through the thread's record.
  * 3. A record lives as long as the execution: what was joined or detached stays known as such.
  */
 #include "os/thread.h"
@@ -164,7 +164,7 @@ static int join_foreign(pthread_t handle, void **value, bool may_block)
     int error = REAL(pthread_tryjoin_np)(handle, value);
 
     if (error == EBUSY && may_block) {
-        sched_fail("unmodelled", "pthread_join of a running thread that was not created in this execution is not modelled");
+        sched_fail("unmodelled", "pthread_join of a thread that was created outside the execution is not modelled");
     }
     return error;
 }

@@ -8,7 +8,8 @@
 
 #include "sched/sched.h"
 
-/* Records live in a static array and are never reused within an execution: their addresses name threads in the trace. */
+/* Records live in a static array and are never reused within an execution: their addresses name threads in the trace.
+ */
 typedef struct OsThread {
     SchedThread *thread;
     void *(*function)(void *);
@@ -29,14 +30,15 @@ OsThread *os_thread_self(void);
 const void *os_thread_object(pthread_t handle);
 void os_thread_reset(void);
 
-/* The tid that glibc has in the calling thread's descriptor and writes into the locks that it takes: the tid of the parked kernel
- * thread. gettid() inside a fiber would be the scheduler's. */
+/* The tid that glibc has in the calling thread's descriptor and writes into the locks that it takes: the tid of the
+ * parked kernel thread. gettid() inside a fiber would be the scheduler's. */
 pid_t os_thread_tid(void);
 
 /* Run the destructors of the calling thread's keys, and empty all its keys. */
 void os_key_run_destructors(void);
 
-/* The calls, after their scheduling point; pthread_ and C11 functions share them. Errors are positive, as in pthread functions. */
+/* The calls, after their scheduling point; pthread_ and C11 functions share them. Errors are positive, as in pthread
+ * functions. */
 int os_thread_create(pthread_t *handle, bool detached, void *(*function)(void *), void *argument);
 int os_thread_join(pthread_t handle, void **value, uint64_t deadline_ns);
 int os_thread_detach(pthread_t handle);

@@ -1,7 +1,8 @@
 /*
  * Clocks and sleeping, on virtual time (sched/clock.c moves it).
  *
- * 1. A look at a clock is a scheduling point and moves the virtual clock by the scheduler's fixed step; computing a deadline is not.
+ * 1. A look at a clock is a scheduling point and moves the virtual clock by the scheduler's fixed step; computing a
+ *    deadline is not.
  * 2. A sleep ends exactly at its deadline: it is never interrupted, and the time left is 0.
  */
 #include <errno.h>

@@ -1,8 +1,8 @@
 /*
  * timerfd: expirations on virtual time.
  *
- * 1. Readable while an expiration was not read. The kernel starts a periodic timer again only when it is read or set, and so do we: one
- *    that nobody reads does not keep the clock going for ever.
+ * 1. Readable while an expiration was not read. The kernel starts a periodic timer again only when it is read or set,
+ *    and so do we: one that nobody reads does not keep the clock going for ever.
  * 2. A read returns how many periods have passed, those since the first expiration included.
  */
 #include <stdio.h>
@@ -72,7 +72,8 @@ static void timer_describe(OsFile *file, char *buffer, size_t size)
 }
 
 static const OsFileKind timer_kind = {
-    .name = "timerfd", .mode = 0600, .poll = timer_poll, .read = timer_read, .release = timer_release, .describe = timer_describe,
+    .name = "timerfd", .mode = 0600, .poll = timer_poll, .read = timer_read, .release = timer_release,
+    .describe = timer_describe,
 };
 
 int timerfd_create(clockid_t clock, int flags)
@@ -102,15 +103,16 @@ static struct itimerspec setting(OsFile *file)
     uint64_t now_ns = sched_now_ns();
 
     forward(file);
-    if (file->timer.timer.deadline_ns != SCHED_FOREVER) {
-        value.it_value = os_timespec(file->timer.timer.deadline_ns > now_ns ? file->timer.timer.deadline_ns - now_ns : 1);
+    if (file->timer.timer.deadline_ns != SCHED_FOREVER) { /* armed, so not yet due */
+        value.it_value = os_timespec(file->timer.timer.deadline_ns - now_ns);
     }
     return value;
 }
 
 static int settime(OsFile *file, int flags, const struct itimerspec *value, struct itimerspec *old)
 {
-    uint64_t span_ns = os_span_ns(&value->it_value), interval_ns = os_span_ns(&value->it_interval), deadline_ns = SCHED_FOREVER;
+    uint64_t span_ns = os_span_ns(&value->it_value), interval_ns = os_span_ns(&value->it_interval);
+    uint64_t deadline_ns = SCHED_FOREVER;
 
     if (flags & ~(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET) || span_ns == UINT64_MAX || interval_ns == UINT64_MAX) {
         return -EINVAL;

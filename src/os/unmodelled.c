@@ -1,12 +1,14 @@
 /*
- * Calls that the simulated OS does not model. Inside an execution each ends it as `unmodelled`, by name; outside it is the real one.
+ * Calls that the simulated OS does not model. Inside an execution each ends it as `unmodelled`, by name; outside it
+ * is the real one.
  *
- * A call belongs here when it can wait for something that only another thread or the kernel can do, when it makes a process or a thread
- * behind the scheduler's back, or when its effect comes at a time of the kernel's choosing. What neither waits nor depends on the other
- * threads (setsockopt on a real socket, open of a file) just passes and is not listed.
+ * A call belongs here when it can wait for something that only another thread or the kernel can do, when it makes a
+ * process or a thread behind the scheduler's back, or when its effect comes at a time of the kernel's choosing. What
+ * neither waits nor depends on the other threads (setsockopt on a real socket, open of a file) just passes and is not
+ * listed.
  *
- * The functions have various types. All their arguments are integers and pointers, at most six, so one shape passes them all on; it is
- * given the libc name with an assembler label, past the type that the headers declare.
+ * The functions have various types. All their arguments are integers and pointers, at most six, so one shape passes
+ * them all on; it is given the libc name with an assembler label, past the type that the headers declare.
  */
 #include <stddef.h>
 
@@ -58,7 +60,8 @@ typedef long Call(long, long, long, long, long, long);
 
 UNMODELLED(DEFINE)
 
-/* Two cannot be passed on like that. vfork's caller must not return into a frame that the child has left, so it is a fork. */
+/* Two cannot be passed on like that. vfork's caller must not return into a frame that the child has left, so it is a
+ * fork. */
 long unmodelled_vfork(void) __asm__("vfork");
 long unmodelled_vfork(void)
 {

@@ -1,5 +1,5 @@
-/* Queues of threads that wait at an address; see waitq.h. A hash table with chains over a fixed pool of queues: queues never move,
- * as their waiters point to them. */
+/* Queues of threads that wait at an address; see waitq.h. A hash table with chains over a fixed pool of queues:
+ * queues never move, as their waiters point to them. */
 #include "os/waitq.h"
 
 #include <string.h>

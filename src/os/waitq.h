@@ -1,10 +1,11 @@
 /*
- * Queues of threads that wait at an address: of a mutex, of a futex word, ... The state that they wait for lives in the program's
- * own object; only the waiting itself lives here.
+ * Queues of threads that wait at an address: of a mutex, of a futex word, ... The state that they wait for lives in
+ * the program's own object; only the waiting itself lives here.
  *
  * Fibers only. Nobody else runs between two scheduling points, so nothing is locked.
  *
- * 1. A queue exists from the first os_waitq_join() to the last os_waitq_leave() of an address; a woken thread keeps it until it leaves.
+ * 1. A queue exists from the first os_waitq_join() to the last os_waitq_leave() of an address; a woken thread keeps
+ *    it until it leaves.
  * 2. A thread is in at most one queue at a time, so SCHED_THREADS_MAX queues are enough and nothing is allocated.
  * 3. Where os_waitq_waiting[kind] is 0 nobody waits at any address of that kind: the fast path of every unlock.
  */

@@ -29,8 +29,8 @@ static struct {
     uint32_t held_count, preferred_count;
     SchedThread *held[SCHED_THREADS_MAX], *preferred[SCHED_THREADS_MAX];
     uint64_t site_filter[4]; /* bit (site % 256): some constraint names it */
-    uint8_t done;            /* bit i: a read at constraint i's read site has been done */
-    bool done_changed;       /* ... since the held threads were looked at */
+    uint8_t done; /* bit i: a read at constraint i's read site has been done */
+    bool done_changed; /* ... since the held threads were looked at */
     uint8_t reads[SCHED_THREADS_MAX]; /* bit i: the thread's next event reads at constraint i's read site */
 } constraints;
 

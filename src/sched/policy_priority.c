@@ -161,7 +161,7 @@ static void pos_begin(const SchedPlan *plan, SchedRandom *random)
 
 static void pending_add(SchedThread *thread)
 {
-    SchedObject *object = thread->event.object;
+    SchedObject *object = thread->event.reads || thread->event.writes ? thread->event.object : NULL; /* else it races with nothing */
 
     thread->pending_object = object;
     if (!object) {
@@ -215,7 +215,7 @@ static void pos_event(SchedThread *thread)
 
 static void pos_execute(SchedThread *thread)
 {
-    SchedObject *object = thread->event.object;
+    SchedObject *object = thread->pending_object;
 
     pending_remove(thread);
     if (!object) {

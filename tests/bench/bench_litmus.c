@@ -85,7 +85,8 @@ static void measure(const Litmus *litmus, const char *policy, SchedPlan plan, un
 
 int main(int argc, char **argv)
 {
-    static const Litmus programs[] = { { "3 threads, 10 atomic additions", additions, 30 }, { "2 threads, 2 locked sections", locks, 4 } };
+    static const Litmus programs[] = { { "3 threads, 10 atomic additions", additions, 30 },
+                                       { "2 threads, 2 locked sections", locks, 4 } };
     unsigned executions = bench_init(argc, argv) ? 300 : 50000;
 
     os_init();

@@ -7,7 +7,7 @@
 #include "core/atomic.h"
 
 static const unsigned thread_counts[] = { 2, 4, 8, 16, 32, 64 };
-static const unsigned operation_counts[] = { 10, 100, 1000, 10000 }; /* of all threads together, per thread at least one */
+static const unsigned operation_counts[] = { 10, 100, 1000, 10000 }; /* of all threads together */
 
 #define THREADS    (sizeof(thread_counts) / sizeof(thread_counts[0]))
 #define OPERATIONS (sizeof(operation_counts) / sizeof(operation_counts[0]))
@@ -66,7 +66,10 @@ int main(int argc, char **argv)
             double ns, ns_per_step;
 
             threads = thread_counts[i];
-            operations = operation_counts[j] / threads ? operation_counts[j] / threads : 1;
+            operations = operation_counts[j] / threads;
+            if (operations == 0) {
+                continue;
+            }
             executions = quick ? 1 : 200000 / (threads * (operations + 10)) + 5;
             ns = measure(executions, &ns_per_step);
             printf("%8u %16u %14.0f %10.1f\n", threads, operations, ns, ns_per_step);

@@ -35,12 +35,12 @@ typedef struct Policy {
 } Policy;
 
 static const Policy policies[] = {
-    { "bytes", SCHED_BASE_FIFO, false, true },  { "fifo+c", SCHED_BASE_FIFO, true, false },
-    { "walk", SCHED_BASE_WALK, false, false },  { "walk+c", SCHED_BASE_WALK, true, false },
-    { "pos", SCHED_BASE_POS, false, false },    { "pos+c", SCHED_BASE_POS, true, false },
-    { "urw", SCHED_BASE_URW, false, false },    { "urw+c", SCHED_BASE_URW, true, false },
-    { "pct", SCHED_BASE_PCT, false, false },    { "pct+c", SCHED_BASE_PCT, true, false },
-    { "surw", SCHED_BASE_SURW, false, false },  { "surw+c", SCHED_BASE_SURW, true, false },
+    { "bytes", SCHED_BASE_FIFO, false, true },   { "fifo+c", SCHED_BASE_FIFO, true, false },
+    { "walk", SCHED_BASE_WALK, false, false },   { "walk+c", SCHED_BASE_WALK, true, false },
+    { "pos", SCHED_BASE_POS, false, false },     { "pos+c", SCHED_BASE_POS, true, false },
+    { "urw", SCHED_BASE_URW, false, false },     { "urw+c", SCHED_BASE_URW, true, false },
+    { "pct", SCHED_BASE_PCT, false, false },     { "pct+c", SCHED_BASE_PCT, true, false },
+    { "surw", SCHED_BASE_SURW, false, false },   { "surw+c", SCHED_BASE_SURW, true, false },
     { "mixed", SCHED_BASE_MIXED, false, false }, { "default", SCHED_BASE_MIXED, true, false },
 };
 

@@ -120,7 +120,7 @@ class HuntTest(unittest.TestCase):
         self.assertEqual(status, 1, output)
         self.assertEqual(self.kept(), [f"asan-{TARGET}-missed-wakeup-{n}" for n in (1, 2)])
         self.assertEqual((self.findings / self.kept()[0]).read_bytes(), b"input of seed 7")
-        self.assertIn("1 findings of earlier hunts", output)
+        self.assertIn("1 finding of earlier hunts", output)
 
     def test_keep_going_finds_more_than_one(self):
         self.hunt("finds", "--time", "3", "--keep-going", "--flavour", "asan", TARGET)

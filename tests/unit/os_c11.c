@@ -159,7 +159,7 @@ static const OsProgram programs[] = {
 int main(int argc, char **argv)
 {
     if (OS_TEST_TSAN) {
-        return OS_TEST_SKIPPED; /* TSan does not know glibc's C11 threads */
+        return os_test_skip("TSan does not know glibc's C11 threads");
     }
     return os_test_run(argc, argv, programs, sizeof(programs) / sizeof(programs[0]));
 }

@@ -1,4 +1,5 @@
-/* Condition variables behave as glibc's, under every plan: no wakeup is lost or invented, deadlines mean the clock that they should. */
+/* Condition variables behave as glibc's, under every plan: no wakeup is lost or invented, deadlines mean the clock
+ * that they should. */
 #include "os_test.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;

@@ -179,7 +179,8 @@ static void descriptors(void)
 static void arm(long first_ms, long interval_ms, int flags, const struct timespec *at)
 {
     struct itimerspec value = {
-        .it_value = { first_ms / 1000, first_ms % 1000 * 1000000 }, .it_interval = { interval_ms / 1000, interval_ms % 1000 * 1000000 },
+        .it_value = { first_ms / 1000, first_ms % 1000 * 1000000 },
+        .it_interval = { interval_ms / 1000, interval_ms % 1000 * 1000000 },
     };
 
     if (at) {

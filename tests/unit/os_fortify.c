@@ -1,5 +1,5 @@
-/* The checked forms that _FORTIFY_SOURCE puts in the place of read, recv, poll and ppoll are simulated too. They are called by name:
- * whether a compiler puts them in depends on what it knows of the buffers. */
+/* The checked forms that _FORTIFY_SOURCE puts in the place of read, recv, poll and ppoll are simulated too. They are
+ * called by name: whether a compiler puts them in depends on what it knows of the buffers. */
 #include "os_test.h"
 
 #include <poll.h>
@@ -11,7 +11,8 @@
 extern ssize_t __read_chk(int fd, void *buffer, size_t bytes, size_t size);
 extern ssize_t __recv_chk(int fd, void *buffer, size_t bytes, size_t size, int flags);
 extern int __poll_chk(struct pollfd *fds, nfds_t count, int timeout_ms, size_t size);
-extern int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t size);
+extern int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask,
+                       size_t size);
 
 static void *write_both(void *fds)
 {

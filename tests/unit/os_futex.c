@@ -116,7 +116,8 @@ static void *wait_bitset(void *bitset)
     return (void *)futex(&word, FUTEX_WAIT_BITSET_PRIVATE, 0, NULL, NULL, (uint32_t)(long)bitset);
 }
 
-/* A wake finds only who sleeps already, so it is repeated until it has found somebody: natively the sleeper may be late. */
+/* A wake finds only who sleeps already, so it is repeated until it has found somebody: natively the sleeper may be
+ * late. */
 static long wake_until_found(uint32_t bitset)
 {
     long woken;

@@ -1,4 +1,5 @@
-/* GLib's shared object, which knows nothing of us, runs on the simulated OS too: its locks are futexes, its loops poll eventfds. */
+/* GLib's shared object, which knows nothing of us, runs on the simulated OS too: its locks are futexes, its loops
+ * poll eventfds. */
 #include "os_test.h"
 
 #include <glib.h>
@@ -281,7 +282,7 @@ static const OsProgram programs[] = {
 int main(int argc, char **argv)
 {
     if (OS_TEST_TSAN) {
-        return OS_TEST_SKIPPED; /* GLib is not instrumented: TSan does not see the order that its locks make */
+        return os_test_skip("GLib is not instrumented: TSan does not see the order that its locks make");
     }
     return os_test_run(argc, argv, programs, sizeof(programs) / sizeof(programs[0]));
 }

@@ -1,6 +1,6 @@
 /*
- * What an execution of the simulated OS ends with when the program goes wrong: deadlocks are quiescent, calls that are not modelled are named,
- * what was left open is counted, and the next execution starts clean.
+ * What an execution of the simulated OS ends with when the program goes wrong: deadlocks are quiescent, calls that
+ * are not modelled are named, what was left open is counted, and the next execution starts clean.
  */
 #include "os_test.h"
 
@@ -27,7 +27,8 @@ static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER;
 static int event;
 
-/* Abandoned locks are put back by hand: they are the program's memory. No edge orders this after the abandoned threads. */
+/* Abandoned locks are put back by hand: they are the program's memory. No edge orders this after the abandoned threads.
+ */
 static void __attribute__((no_sanitize("thread"))) restore_locks(void)
 {
     first = second = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
@@ -166,7 +167,7 @@ static void test_opposite_orders(void)
 
 static pthread_mutex_t turns = PTHREAD_MUTEX_INITIALIZER; /* never abandoned */
 static pthread_cond_t turn = PTHREAD_COND_INITIALIZER;
-static int woken_first;
+static int woken_first, woken;
 static sem_t asleep;
 
 static void *wait_in_turn(void *number)
@@ -175,6 +176,7 @@ static void *wait_in_turn(void *number)
     sem_post(&asleep);
     pthread_cond_wait(&turn, &turns);
     woken_first = woken_first ? woken_first : (int)(long)number;
+    woken++;
     pthread_mutex_unlock(&turns);
     return NULL;
 }
@@ -183,7 +185,7 @@ static void signal_one_of_two(void *unused)
 {
     pthread_t threads[2];
 
-    woken_first = 0;
+    woken_first = woken = 0;
     sem_init(&asleep, 0, 0);
     for (long i = 0; i < 2; i++) {
         threads[i] = start(wait_in_turn, (void *)(i + 1));
@@ -194,6 +196,7 @@ static void signal_one_of_two(void *unused)
     pthread_mutex_unlock(&turns);
     sched_yield();
     pthread_mutex_lock(&turns);
+    g_assert_cmpint(woken, <=, 1);
     pthread_cond_broadcast(&turn);
     pthread_mutex_unlock(&turns);
     for (int i = 0; i < 2; i++) {

@@ -1,9 +1,9 @@
 /*
- * Comparing the simulated OS with the real one: the same program runs natively, on real threads and the real kernel, and simulated under
- * several plans. Whatever it says must be the same, line by line.
+ * Comparing the simulated OS with the real one: the same program runs natively, on real threads and the real kernel,
+ * and simulated under several plans. Whatever it says must be the same, line by line.
  *
- * A program says only what does not depend on the order of its threads, or orders them itself (joins, barriers, predicates under a lock).
- * It never sleeps to wait for something; time-outs that it lets pass are 20 ms at most.
+ * A program says only what does not depend on the order of its threads, or orders them itself (joins, barriers,
+ * predicates under a lock). It never sleeps to wait for something; time-outs that it lets pass are 20 ms at most.
  */
 #ifndef WAKEFUZZ_TESTS_UNIT_OS_TEST_H
 #define WAKEFUZZ_TESTS_UNIT_OS_TEST_H
@@ -27,7 +27,8 @@ typedef struct OsProgram {
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void say_call(const char *text, long result, bool returns_error);
 
-/* Say a call's text and its result; of a system call with errno where it is negative, of a pthread call by the name of the error. */
+/* Say a call's text and its result; of a system call with errno where it is negative, of a pthread call by the name
+ * of the error. */
 #define SYS(call)                                 \
     ({                                            \
         errno = 0;                                \
@@ -42,7 +43,8 @@ void say_call(const char *text, long result, bool returns_error);
         result_;                                  \
     })
 
-/* A misuse that glibc answers with an error, and the sanitizer runtimes with the end of the process: natively nobody asks there. */
+/* A misuse that glibc answers with an error, and the sanitizer runtimes with the end of the process: natively nobody
+ * asks there. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define OS_TEST_SANITIZED 1
 #elif defined(__has_feature)
@@ -65,7 +67,6 @@ void say_call(const char *text, long result, bool returns_error);
 #ifndef OS_TEST_TSAN
 #define OS_TEST_TSAN 0
 #endif
-#define OS_TEST_SKIPPED 77 /* exit status */
 
 /* Threads of a program; failures abort. */
 pthread_t start(void *(*function)(void *), void *argument);
@@ -76,6 +77,9 @@ struct timespec in_ms(clockid_t clock, long ms);
 
 /* Run every program natively and simulated, as GLib tests. For main(). */
 int os_test_run(int argc, char **argv, const OsProgram *programs, size_t count);
+
+/* Say that this build cannot run these programs natively, and why. For main(). */
+int os_test_skip(const char *why);
 
 /* Run body simulated and first-in-first-out, whatever its outcome. */
 const SchedResult *os_test_simulate(void (*body)(void *), void *argument);

@@ -34,7 +34,8 @@ static void arm_all(uint64_t seed, uint32_t range_ns)
     expired_count = 0;
     for (unsigned i = 0; i < TIMERS; i++) {
         timers[i] = (TestTimer){ { .deadline_ns = SCHED_FOREVER, .expired = on_expiry },
-                                  1 + sched_random_below(&random, range_ns), i };
+                                 1 + sched_random_below(&random, range_ns),
+                                 i };
         sched_timer_arm(&timers[i].timer, timers[i].wanted_ns);
     }
 }

@@ -260,7 +260,8 @@ static void sleeper_body(void *unused)
  * base. That each of these executions ends well is the property: a thread lost or counted twice shows as a hang or a crash. */
 static void test_sleepers_under_constraints(void)
 {
-    static const SchedCall calls[] = { SCHED_CALL_MUTEX_LOCK, SCHED_CALL_MUTEX_UNLOCK, SCHED_CALL_COND_WAIT, SCHED_CALL_COND_SIGNAL };
+    static const SchedCall calls[] = { SCHED_CALL_MUTEX_LOCK, SCHED_CALL_MUTEX_UNLOCK, SCHED_CALL_COND_WAIT,
+                                       SCHED_CALL_COND_SIGNAL };
     uint16_t names[G_N_ELEMENTS(calls)];
     SchedRandom random;
 
@@ -272,13 +273,20 @@ static void test_sleepers_under_constraints(void)
     }
     sched_random_seed(&random, 21);
     for (unsigned n = 0; n < 6000; n++) {
-        SchedPlan plan = { .base = (SchedBase)(n % SCHED_BASE_COUNT), .seed = n, .atomics = n & 8, .clock_rate = (n >> 4) % 4,
-                           .parameter = (uint8_t)n, .length = 80, .object = 1 + n % 3, .constraint_count = 1 + n % 6 };
+        SchedPlan plan = { .base = (SchedBase)(n % SCHED_BASE_COUNT),
+                           .seed = n,
+                           .atomics = n & 8,
+                           .clock_rate = (n >> 4) % 4,
+                           .parameter = (uint8_t)n,
+                           .length = 80,
+                           .object = 1 + n % 3,
+                           .constraint_count = 1 + n % 6 };
 
         for (unsigned i = 0; i < plan.constraint_count; i++) {
             plan.constraints[i].read_site = names[sched_random_below(&random, G_N_ELEMENTS(names))];
-            plan.constraints[i].write_site = sched_random_below(&random, 3) ? names[sched_random_below(&random, G_N_ELEMENTS(names))]
-                                                                             : SCHED_SITE_INITIAL;
+            plan.constraints[i].write_site = sched_random_below(&random, 3)
+                                               ? names[sched_random_below(&random, G_N_ELEMENTS(names))]
+                                               : SCHED_SITE_INITIAL;
             plan.constraints[i].must_not = sched_random_below(&random, 2);
         }
         kit_run_done(sleeper_body, NULL, &plan);

@@ -15,10 +15,10 @@ static void visit(void)
     log_visits[log_length++] = sched_thread_id(sched_thread_self());
 }
 
-#define assert_log(...)                                                                                   \
-    do {                                                                                                  \
-        const unsigned expected_[] = { __VA_ARGS__ };                                                     \
-        g_assert_cmpmem(log_visits, log_length * sizeof(unsigned), expected_, sizeof(expected_));         \
+#define assert_log(...)                                                                           \
+    do {                                                                                          \
+        const unsigned expected_[] = { __VA_ARGS__ };                                             \
+        g_assert_cmpmem(log_visits, log_length * sizeof(unsigned), expected_, sizeof(expected_)); \
     } while (0)
 
 static int object;
@@ -100,8 +100,8 @@ static void test_override_is_one_preemption(void)
 static void test_override_that_matches_nothing(void)
 {
     static const SchedOverride nothing[] = {
-        { .thread = 0, .decision = 1, .choice = 3 + 1 },    /* not created yet */
-        { .thread = 0, .decision = 1, .choice = 900 },      /* never created */
+        { .thread = 0, .decision = 1, .choice = 3 + 1 }, /* not created yet */
+        { .thread = 0, .decision = 1, .choice = 900 }, /* never created */
         { .thread = 0, .decision = 1, .choice = SCHED_CHOICE_CLOCK }, /* no timer is armed */
         { .thread = 0, .decision = 5000, .choice = 1 },
         { .thread = 77, .decision = 0, .choice = 1 },

@@ -95,9 +95,16 @@ static void test_zeros_are_fifo(void)
 static SchedPlan full_plan(void)
 {
     SchedPlan plan = {
-        .base = SCHED_BASE_URW, .atomics = true, .clock_rate = 15, .parameter = 0xfe, .seed = 0x0123456789abcdef,
-        .length = 0xffff, .object = 0xffff, .count_count = SCHED_COUNTS_MAX,
-        .constraint_count = SCHED_CONSTRAINTS_MAX, .override_count = SCHED_OVERRIDES_MAX,
+        .base = SCHED_BASE_URW,
+        .atomics = true,
+        .clock_rate = 15,
+        .parameter = 0xfe,
+        .seed = 0x0123456789abcdef,
+        .length = 0xffff,
+        .object = 0xffff,
+        .count_count = SCHED_COUNTS_MAX,
+        .constraint_count = SCHED_CONSTRAINTS_MAX,
+        .override_count = SCHED_OVERRIDES_MAX,
     };
 
     for (unsigned i = 0; i < SCHED_COUNTS_MAX; i++) {

@@ -6,6 +6,7 @@ Exit status: 0 all passed, 1 some failed, 2 it could not run. The last line of t
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ from replaying import Comparison, corpus_files
 CPUS = os.cpu_count() or 1
 SIMULATED = ("plain", "asan", "tsan")
 SHOWN_LINES = 30
+CRASHER_REPLAYS = 5  # processes for each fault and flavour; tests/corpus/replay --fault makes more
 
 
 class Tally:
@@ -134,25 +136,28 @@ def replay_corpus(tally, flavours, runs, processes):
 
 # ---- faults
 
-def fault_starts(tally, names, flavours, seconds, runs, processes):
+def fault_starts(tally, names, flavours, seconds, replays):
     """Each fault is found by the first start in each flavour; its input replays exactly in all flavours of ours."""
     with tempfile.TemporaryDirectory(prefix="wakefuzz-") as folder:
         wanted = [(name, flavour, 1) for name in names for flavour in flavours]
         starts = detection.run_starts(wanted, seconds, min(2, CPUS), folder)
         for start in sorted(starts, key=lambda start: (start.fault, start.flavour)):
-            detail = f"{start.outcome()}\n{start.run.output()[-3000:]}"
-            tally.case(f"fault {start.fault} found in {start.flavour}", start.right(), detail)
+            tally.case(f"fault {start.fault} found in {start.flavour}", start.right(),
+                       f"{start.verdict()}\n{start.run.output()[-3000:]}")
             if start.right() and start.flavour == "asan":
-                replay_crasher(tally, start, runs, processes)
+                missed = start.cause_missed()
+                tally.case(f"fault {start.fault}: the report names the cause", not missed,
+                           f"{' and '.join(missed)} not named:\n{start.report.text_from_first_line()}")
+                replay_crasher(tally, start, replays)
 
 
-def replay_crasher(tally, start, runs, processes):
+def replay_crasher(tally, start, replays):
     comparison = Comparison([start.crasher()])
     for flavour in SIMULATED:
         if "data-race" in build.fault_verdicts(build.fault_header(start.fault), flavour):
             tally.leave_out(f"fault {start.fault}: replay in {flavour}", "there the sanitizer ends the process at the race")
             continue
-        comparison.add(flavour, build.program(flavour, fault=start.fault, replay=True), runs, processes)
+        comparison.add(flavour, build.program(flavour, fault=start.fault, replay=True), replays, replays)
     bad = comparison.trouble + [seen for _, seen in comparison.differing()]
     tally.case(f"fault {start.fault}: its input has one hash", not bad, "\n".join(bad))
 
@@ -191,6 +196,22 @@ def tidy(tally, flavour):
     for path in files:
         if f"/{path.relative_to(ROOT)}" not in compiled:
             tally.leave_out(f"clang-tidy {relative(path)}", f"it is not compiled in flavour {flavour}")
+
+
+def documents(tally):
+    """Programs shown in the documents compile, and what they refer to exists."""
+    example = (ROOT / "docs" / "writing-a-target.md").read_text("utf-8").split("```c\n")[1].split("```")[0]
+    _, glib = call(["pkg-config", "--cflags", "glib-2.0"])
+    with tempfile.NamedTemporaryFile("w", suffix=".c", encoding="utf-8") as file:
+        file.write(example)
+        file.flush()
+        status, output = call(["clang-19", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I", ROOT,
+                               "-I", ROOT / "src", *glib.split(), file.name])
+    tally.case("docs/writing-a-target.md: the target compiles", status == 0, output)
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        links = re.findall(r"\]\(([^)#:]+)\)", path.read_text("utf-8"))
+        missing = [link for link in links if not (path.parent / link).exists()]
+        tally.case(f"{relative(path)}: links", not missing, ", ".join(missing))
 
 
 def order_comments(tally):
@@ -255,7 +276,7 @@ def run(tally, quick):
             tally.leave_out("short hunt", QUICK)
         else:
             tally.section(f"{len(faults)} faults")
-            fault_starts(tally, faults, ("asan", "plain"), 60, runs, processes)
+            fault_starts(tally, faults, ("asan", "plain"), 60, CRASHER_REPLAYS)
             tally.end_section()
             tally.section("a short hunt")
             short_hunt(tally, ("asan", "tsan"), 20)
@@ -265,6 +286,7 @@ def run(tally, quick):
     tally.section("sources and scripts")
     formatting(tally)
     order_comments(tally)
+    documents(tally)
     scripts(tally)
     if quick:
         tally.leave_out("clang-tidy; flavours tsan, native, gcc", QUICK)

@@ -11,9 +11,10 @@ import build
 import show
 from fuzzrun import FuzzRun
 
-HEADS = ("fault", "flavour", "found", "verdict", "executions", "worst", "seconds", "worst", "in target", "crasher", "otherwise")
-RIGHT = (2, 4, 5, 6, 7, 8, 9)
-CAUSE = re.compile(r"^ ?cause\b")
+HEADS = ("fault", "flavour", "found", "verdict", "executions", "worst", "seconds", "worst", "in target", "crasher", "cause", "otherwise")
+RIGHT = (2, 4, 5, 6, 7, 8, 9, 10)
+CAUSE_KEYS = ("Cause-write", "Cause-function")
+CAUSE = re.compile(r"^\s*cause\b")
 SLACK_S = 60  # beyond its time, for a process that starts slowly or does not stop
 
 
@@ -37,15 +38,12 @@ class Start:
         return "none" if self.run.status == 0 else f"exit status {self.run.status}"
 
     def right(self):
-        header = build.fault_header(self.fault)
-        return self.verdict() in build.fault_verdicts(header, self.flavour) and not cause_missed(header, self.report.text)
+        """Found: with a verdict that the fault's header allows in this flavour."""
+        return self.verdict() in build.fault_verdicts(build.fault_header(self.fault), self.flavour)
 
-    def outcome(self):
-        """The verdict, and what is wrong where it is right."""
-        header = build.fault_header(self.fault)
-        if self.verdict() in build.fault_verdicts(header, self.flavour) and not self.right():
-            return f"{self.verdict()} without the cause {' and '.join(cause_missed(header, self.report.text))}"
-        return self.verdict()
+    def cause_missed(self):
+        """What the report's root cause should name by the fault's header, and does not."""
+        return cause_missed(build.fault_header(self.fault), self.report.text)
 
     def executions(self):
         return self.report.execution if self.report and self.report.execution is not None else self.run.executions
@@ -118,11 +116,11 @@ def cause_missed(header, text):
         if not line.startswith("  "):
             break
         cause += "\n" + line
-    return [header[key] for key in ("Cause-write", "Cause-function") if header.get(key) and header[key] not in cause]
+    return [header[key] for key in CAUSE_KEYS if header.get(key) and header[key] not in cause]
 
 
 def found(starts):
-    """Those that found the fault: with a right verdict, and with the right root cause where its header names one."""
+    """Those that found the fault. A wrong verdict is not found."""
     return [start for start in starts if start.right()]
 
 
@@ -132,12 +130,14 @@ def row(fault, flavour, starts):
     other = {}
     for start in starts:
         if start not in good:
-            other[start.outcome()] = other.get(start.outcome(), 0) + 1
+            other[start.verdict()] = other.get(start.verdict(), 0) + 1
     executions = [start.executions() for start in good]
     walls = [start.wall_s() for start in good]
     size = _median([start.bytes for start in good])
+    has_cause = any(key in build.fault_header(fault) for key in CAUSE_KEYS)
+    cause = f"{sum(not start.cause_missed() for start in good)}/{len(good)}" if has_cause else "-"
     return (fault, flavour, f"{len(good)}/{len(starts)}",
             ", ".join(build.fault_verdicts(build.fault_header(fault), flavour)),
             show.thousands(_median(executions)), show.thousands(_worst(executions)), _seconds(_median(walls)), _seconds(_worst(walls)),
-            _seconds(_median([start.report.seconds for start in good])), "-" if size is None else f"{size:.0f} B",
+            _seconds(_median([start.report.seconds for start in good])), "-" if size is None else f"{size:.0f} B", cause,
             ", ".join(f"{verdict} x{count}" for verdict, count in sorted(other.items())) or "-")

@@ -71,7 +71,9 @@ def keep(flavour, name, report):
         place = _first_free(f"{flavour}-{name}-{report.verdict}", report.artifact, data)
     except OSError:
         return _keep_elsewhere(f"{flavour}-{name}-{report.verdict}-", data)
-    text = report.text.replace(str(report.artifact), relative(place)) if report.artifact else report.text
+    text = report.text_from_first_line()
+    if report.artifact:
+        text = text.replace(str(report.artifact), relative(place))
     try:
         place.with_name(place.name + ".txt").write_text(text, "utf-8")
     except OSError:

@@ -31,6 +31,7 @@ PANIC = re.compile(r"^(?:==\d+==\s*)?panic: ([a-z][a-z-]*): (.*)")
 REPORT_COUNTS = re.compile(r"(\d+) preemptions?, (\d+) bytes?(?:; execution (\d+))?")
 REPORT_TIME = re.compile(r"(?:^|; )(\d+\.\d+) s\b")
 SUMMARY = re.compile(r"^SUMMARY: (\w+): (.*)")
+FIRST_LINE = re.compile(r"^(?:panic: |=+$|==\d+== ?ERROR|WARNING: ThreadSanitizer|.*: runtime error: )", re.MULTILINE)
 HASH_NAME = re.compile(r"-([0-9a-f]{40})$")
 
 # How a sanitizer's summary is called in the closed list of verdicts; what is not listed keeps the sanitizer's word.
@@ -97,6 +98,11 @@ class Report:
             self.execution = int(match[3]) if match[3] else None
         if self.seconds is None and self.execution is not None and (match := REPORT_TIME.search(line)):
             self.seconds = float(match[1])
+
+    def text_from_first_line(self):
+        """The text without the progress before the first line about the finding."""
+        start = FIRST_LINE.search(self.text)
+        return self.text[start.start():] if start else self.text
 
     def input(self):
         """The input's bytes, from disk or from the output; None where both failed."""

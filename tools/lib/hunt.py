@@ -211,7 +211,7 @@ def tell_earlier():
         print(f"taken over from a hunt that was killed: {relative(path)}")
     kept = findings.earlier()
     if kept:
-        print(f"{len(kept)} findings of earlier hunts in {relative(findings.FINDINGS)}" +
+        print(f"{len(kept)} finding{'s' * (len(kept) > 1)} of earlier hunts in {relative(findings.FINDINGS)}" +
               (f", the last {EARLIER_LISTED}:" if len(kept) > EARLIER_LISTED else ":"))
         for path in kept[-EARLIER_LISTED:]:
             print(f"  {relative(path)}")

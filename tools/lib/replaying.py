@@ -33,7 +33,10 @@ class Comparison:
         self.trouble = []
 
     def add(self, flavour, program, runs, processes):
-        """runs replays of each file, spread over processes, so that address randomization has a say; two processes at a time."""
+        """
+        runs replays of each file, spread over processes, so that address randomization has a say; two processes at a time. A finding
+        ends its process's usefulness (what the program had under way is abandoned): for findings, processes is runs.
+        """
         shares = [runs // processes + (i < runs % processes) for i in range(processes)]
         with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
             for share, (lines, trouble) in zip(shares, pool.map(lambda n: replay(program, self.files, n), shares)):
