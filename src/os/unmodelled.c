@@ -35,10 +35,11 @@
     X(inotify_init) X(inotify_init1) X(fanotify_init) X(userfaultfd)                                               \
     X(splice) X(tee) X(vmsplice) X(sendfile) X(sendfile64)                                                         \
     /* locks between processes */                                                                                  \
-    X(flock) X(lockf) X(sem_open) X(semop) X(semtimedop)                                                           \
+    X(flock) X(lockf) X(lockf64) X(sem_open) X(semop) X(semtimedop)                                                \
     X(msgsnd) X(msgrcv) X(mq_open) X(mq_send) X(mq_timedsend) X(mq_receive) X(mq_timedreceive) X(mq_notify)        \
     /* I/O by threads of libc's own */                                                                             \
-    X(aio_read) X(aio_write) X(aio_fsync) X(aio_suspend) X(lio_listio) X(getaddrinfo_a)
+    X(aio_read) X(aio_write) X(aio_fsync) X(aio_suspend) X(lio_listio) X(getaddrinfo_a)                            \
+    X(aio_read64) X(aio_write64) X(aio_fsync64) X(aio_suspend64) X(lio_listio64)
 /* clang-format on */
 
 typedef long Call(long, long, long, long, long, long);

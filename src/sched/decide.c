@@ -89,6 +89,9 @@ void sched_take_off_hold(SchedThread *thread)
 {
     bool held = thread->held;
 
+    if (LIKELY(!held && !thread->preferred)) {
+        return;
+    }
     sched_constraints_release(thread);
     if (held) {
         sched_unheld(thread);
@@ -228,6 +231,13 @@ SchedThread *sched_decide(SchedThread *self, bool can_go_on, bool yields)
 {
     bool forced = false;
 
+    /* the common case of FIFO, nothing else than what follows */
+    if (policy == &sched_policy_fifo && can_go_on && !yields && self->override == self->override_end && !engine.plan.clock_rate &&
+        !self->held && engine.run_length < RUN_MAX && !engine.constrained) {
+        engine.result.decisions++;
+        self->decisions++;
+        return self;
+    }
     if (UNLIKELY(engine.run_length >= RUN_MAX) && can_go_on && engine.ready_count) {
         yields = forced = true;
     }

@@ -35,7 +35,7 @@ __thread SchedThread *sched_self_;
 
 #define HANDLE_SLOTS (16 * SCHED_THREADS_MAX) /* retired fibers keep theirs */
 
-static SchedThread *fibers[SCHED_THREADS_MAX];
+SchedThread *sched_fibers_[SCHED_THREADS_MAX];
 static SchedThread *by_handle[HANDLE_SLOTS]; /* open addressing; never removed from */
 
 typedef int (*CreateFunction)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
@@ -54,11 +54,6 @@ static CreateFunction real_create(void)
                                                 : (CreateFunction)dlsym(RTLD_NEXT, "pthread_create");
     }
     return function;
-}
-
-SchedThread *sched_thread_slot_id(unsigned id)
-{
-    return id < SCHED_THREADS_MAX ? fibers[id] : NULL;
 }
 
 static void *fiber_entry(void *opaque)
@@ -157,13 +152,13 @@ SchedThread *sched_fiber_get(unsigned id)
         errno = EAGAIN;
         return NULL;
     }
-    if (fibers[id] && fibers[id]->retired) {
-        fibers[id] = NULL; /* its memory stays: the parked kernel thread lies in it */
+    if (sched_fibers_[id] && sched_fibers_[id]->retired) {
+        sched_fibers_[id] = NULL; /* its memory stays: the parked kernel thread lies in it */
     }
-    if (!fibers[id]) {
-        fibers[id] = fiber_new(id);
+    if (!sched_fibers_[id]) {
+        sched_fibers_[id] = fiber_new(id);
     }
-    return fibers[id];
+    return sched_fibers_[id];
 }
 
 void sched_fiber_abandon(SchedThread *fiber)

@@ -160,7 +160,14 @@ static inline bool engine_here(void)
     return self && sched_engine_.running && !self->passthrough;
 }
 
-SchedThread *sched_thread_slot_id(unsigned id); /* the fiber of this id, in this execution or not; NULL: not made yet */
+extern SchedThread *sched_fibers_[SCHED_THREADS_MAX];
+
+/* The fiber of this id, in this execution or not; NULL: not made yet. */
+static inline SchedThread *sched_thread_slot_id(unsigned id)
+{
+    return id < SCHED_THREADS_MAX ? sched_fibers_[id] : NULL;
+}
+
 void *sched_on_kernel_thread(void *(*function)(void *), void *argument); /* from a fiber, or from there */
 
 /* ---- trace (trace.c) */

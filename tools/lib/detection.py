@@ -109,8 +109,10 @@ def cause_missed(header, text):
     lines = iter(text.splitlines())
     cause = ""
     for line in lines:
+        if line.startswith("panic: ") and not cause:
+            cause = line  # who waits, and who did not wake it
         if CAUSE.match(line):
-            cause = line
+            cause += "\n" + line
             break
     for line in lines:
         if not line.startswith("  "):
