@@ -1,81 +1,335 @@
 /*
  * Root cause of a missed wakeup. Pure functions on a trace; see cause.h for the table that they fill in.
  *
- * 1. The condition consists of what the waiter read both before it went to sleep and when it was resumed, with
- *    different values.
- * 2. Steps of the experiment are never blamed: the write is one of the execution proper.
- * 3. Among several candidates the latest write wins: before it the condition was still false, or the waiter would
- *    have been woken for an earlier one.
+ * The waiter's steps during the experiment (the probe) are laid beside its own earlier ones (the past). What it waits
+ * for shows where the two part:
+ *
+ *   past   ... ppoll, ..., reads OBJECT == 1, goes round its loop, ppoll: asleep
+ *   probe      ppoll, ..., reads OBJECT == 0, leaves its loop ...
+ *
+ * 1. Belief: what the waiter took an object to be when it fell asleep is what it read or wrote there last. A read of
+ *    the probe that finds this belief confirmed explains nothing.
+ * 2. A read decides when the same read once found the believed value and the waiter then went another way, and no
+ *    other read of a changed value stands between it and the fork. Counters that merely moved do not decide. The
+ *    first read of the probe that decides is the condition: what comes after it is consequence.
+ * 3. An object that the waiter wrote last before it slept is how it announces itself (notify_me, a visitors' count),
+ *    and no condition, unless it sleeps on the object itself, as on a futex.
+ * 4. Steps of the experiment are never blamed: the write is one of the execution proper.
+ * 5. Where nothing decides, the condition is plain data. A wakeup that was on its way to the waiter and that another
+ *    thread took is the cause then; else the guard of the data; else, as a guess, the latest write to anything that
+ *    the probe found changed.
  */
 #include "check/cause.h"
 
 #include <stdlib.h>
 
-typedef struct Candidate {
-    bool looked; /* the waiter had read this object before it slept: the better sort of candidate */
-    uint64_t object;
-    size_t look_step, probe_step, write_step;
-} Candidate;
+enum {
+    CONTEXT_STEPS = 64, /* two steps with this much in common before them are in the same place */
+    FORK_STEPS = 16,    /* the way from a read to the branch that depends on it: other terms of the condition, an unlock */
+};
 
-/* ------------------------------------------------------------------------------------------- the write */
+/* ------------------------------------------------------------------------------------------- the waiter's own steps */
 
-static size_t last_look(CheckTrace trace, uint32_t waiter, uint64_t object, size_t before)
+/* What the waiter did, in order: indices into the trace. Those from probe on belong to the experiment. */
+typedef struct Steps {
+    CheckTrace trace;
+    size_t *at;
+    uint64_t *shapes;
+    size_t count, probe;
+} Steps;
+
+static void *allocate(size_t count, size_t size)
 {
-    for (size_t i = before; i-- > 0;) {
-        const SchedStep *step = &trace.steps[i];
+    void *memory = calloc(count + 1, size);
 
-        if (step->thread == waiter && check_step_reads(step) && check_step_object(step) == object) {
-            return i;
-        }
+    if (!memory) {
+        abort();
     }
-    return CHECK_NO_STEP;
+    return memory;
 }
 
-static size_t last_change_by_others(CheckTrace trace, uint32_t waiter, uint64_t object, size_t after, size_t before)
+static Steps steps_of(CheckTrace trace, uint32_t waiter, const SchedProbe *probe)
 {
-    for (size_t i = before; i-- > after + 1;) {
-        const SchedStep *step = &trace.steps[i];
+    Steps own = { .trace = trace, .at = allocate(probe->end_step, sizeof(size_t)),
+                  .shapes = allocate(probe->end_step, sizeof(uint64_t)) };
 
-        if (step->thread != waiter && !(step->flags & SCHED_STEP_PROBE) && check_step_changes(step) &&
-            check_step_object(step) == object) {
-            return i;
+    for (size_t i = 0; i < probe->end_step; i++) {
+        if (i == probe->first_step) {
+            own.probe = own.count;
+        }
+        /* A spurious return is the experiment's own doing. */
+        if (trace.steps[i].thread == waiter && trace.steps[i].call != SCHED_CALL_SPURIOUS) {
+            own.at[own.count] = i;
+            own.shapes[own.count++] = check_step_shape(&trace.steps[i], false);
         }
     }
-    return CHECK_NO_STEP;
+    if (probe->first_step >= probe->end_step) {
+        own.probe = own.count;
+    }
+    return own;
 }
 
-static bool written_by_itself(CheckTrace trace, const SchedProbe *probe, uint64_t object, size_t before)
+static void steps_free(Steps *own)
 {
-    for (size_t i = probe->first_step; i < before; i++) {
-        if (check_step_changes(&trace.steps[i]) && check_step_object(&trace.steps[i]) == object) {
+    free(own->at);
+    free(own->shapes);
+}
+
+static const SchedStep *own_step(const Steps *own, size_t i)
+{
+    return &own->trace.steps[own->at[i]];
+}
+
+static int compare_shapes(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Where the resumed waiter first does what it had never done before: from there on it is out of its loop. */
+static size_t end_of_known_ways(const Steps *own)
+{
+    uint64_t *known = allocate(own->probe, sizeof(*known));
+    size_t end = own->probe;
+
+    for (size_t i = 0; i < own->probe; i++) {
+        known[i] = own->shapes[i];
+    }
+    qsort(known, own->probe, sizeof(*known), compare_shapes);
+    while (end < own->count && bsearch(&own->shapes[end], known, own->probe, sizeof(*known), compare_shapes)) {
+        end++;
+    }
+    free(known);
+    return end;
+}
+
+/* ------------------------------------------------------------------------------------------- what was believed */
+
+typedef struct Belief {
+    size_t at;       /* the waiter's last step before the probe that read or wrote the object; CHECK_NO_STEP: none */
+    uint64_t value;  /* what it knew the object to be from then on */
+    bool announced;  /* that step changed it */
+} Belief;
+
+static Belief belief_in(const Steps *own, uint64_t object)
+{
+    for (size_t i = own->probe; i-- > 0;) {
+        const SchedStep *step = own_step(own, i);
+
+        if (step->operation <= SCHED_RMW && check_step_object(step) == object) {
+            return (Belief){ i, step->operation == SCHED_LOAD ? step->old_value : step->new_value,
+                             check_step_changes(step) };
+        }
+    }
+    return (Belief){ .at = CHECK_NO_STEP };
+}
+
+static bool written_by_itself(const Steps *own, uint64_t object, size_t before)
+{
+    for (size_t i = own->probe; i < before; i++) {
+        if (check_step_changes(own_step(own, i)) && check_step_object(own_step(own, i)) == object) {
             return true;
         }
     }
     return false;
 }
 
-/* Fill in a candidate from what the waiter read at probe_step. False: this read explains nothing. */
-static bool candidate_at(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t sleep_step,
-                         size_t probe_step, Candidate *candidate)
+static bool sleeps_on(const Steps *own, uint64_t object)
 {
-    const SchedStep *read = &trace.steps[probe_step];
-    uint64_t object = check_step_object(read);
+    return own->probe > 0 && check_step_object(own_step(own, own->probe - 1)) == object;
+}
 
-    if (!check_step_reads(read) || object == 0 || written_by_itself(trace, probe, object, probe_step)) {
+/* Is this a read of the probe that found another value than believed? False also where there was no belief. */
+static bool finds_change(const Steps *own, size_t i, Belief *belief)
+{
+    const SchedStep *step = own_step(own, i);
+    uint64_t object = check_step_object(step);
+
+    if (!check_step_reads(step) || object == 0) {
+        return false;
+    }
+    *belief = belief_in(own, object);
+    return belief->at != CHECK_NO_STEP && belief->value != step->old_value && !written_by_itself(own, object, i);
+}
+
+/* ------------------------------------------------------------------------------------------- where the ways part */
+
+/* How many steps before a and before b are the same. The probe goes on where the waiter slept. */
+static size_t common_context(const Steps *own, size_t a, size_t b)
+{
+    size_t length = 0;
+
+    while (length < CONTEXT_STEPS && length < a && length < b &&
+           own->shapes[a - 1 - length] == own->shapes[b - 1 - length]) {
+        length++;
+    }
+    return length;
+}
+
+/* The step of the past that is the same read in the most similar place, and found the believed value; of equals the
+ * latest. */
+static size_t same_read_before(const Steps *own, size_t i, uint64_t value)
+{
+    size_t best = CHECK_NO_STEP, best_length = 0;
+
+    for (size_t past = own->probe; past-- > 0;) {
+        if (own->shapes[past] != own->shapes[i] || own_step(own, past)->old_value != value) {
+            continue;
+        }
+
+        size_t length = common_context(own, i, past);
+
+        if (best == CHECK_NO_STEP || length > best_length) {
+            best = past;
+            best_length = length;
+        }
+    }
+    return best;
+}
+
+/* Do the ways part because of what was read at i? Invariant 2. */
+static bool decides(const Steps *own, size_t i, const Belief *belief)
+{
+    size_t past = same_read_before(own, i, belief->value);
+
+    if (past == CHECK_NO_STEP) {
+        return false;
+    }
+    for (size_t k = 1; k <= FORK_STEPS; k++) {
+        Belief other;
+
+        if (past + k >= own->probe) {
+            return false; /* the same way into the same sleep */
+        }
+        if (i + k >= own->count || own->shapes[i + k] != own->shapes[past + k]) {
+            return true;
+        }
+        if (check_step_changes(own_step(own, i + k)) || finds_change(own, i + k, &other)) {
+            return false;
+        }
+    }
+    return false;
+}
+
+/* ------------------------------------------------------------------------------------------- the write */
+
+typedef struct Candidate {
+    bool looked; /* the waiter had met this object before it slept: the better sort of candidate */
+    uint64_t object;
+    size_t look_step, probe_step, write_step;
+} Candidate;
+
+static bool changes_by_others(CheckTrace trace, uint32_t waiter, uint64_t object, size_t i)
+{
+    const SchedStep *step = &trace.steps[i];
+
+    return step->thread != waiter && !(step->flags & SCHED_STEP_PROBE) && check_step_changes(step) &&
+           check_step_object(step) == object;
+}
+
+/*
+ * The write that took the object from what makes the waiter wait to what lets it go on. Conditions ask nearly always
+ * for 0 or for NULL: where that is what has changed, it is the last write that changed it, and a list that was filled
+ * and then got longer became interesting when it was filled. Otherwise the last write counts.
+ */
+static size_t find_change(CheckTrace trace, uint32_t waiter, uint64_t object, size_t after, size_t before,
+                          bool was_zero, bool is_zero)
+{
+    size_t last = CHECK_NO_STEP;
+
+    for (size_t i = before; i-- > after;) {
+        const SchedStep *step = &trace.steps[i];
+
+        if (!changes_by_others(trace, waiter, object, i)) {
+            continue;
+        }
+        if (last == CHECK_NO_STEP) {
+            last = i;
+        }
+        if (was_zero == is_zero) {
+            break;
+        }
+        if ((step->old_value == 0) == was_zero && (step->new_value == 0) == is_zero) {
+            return i;
+        }
+    }
+    return last;
+}
+
+static size_t last_look(const Steps *own, uint64_t object)
+{
+    for (size_t i = own->probe; i-- > 0;) {
+        if (check_step_reads(own_step(own, i)) && check_step_object(own_step(own, i)) == object) {
+            return own->at[i];
+        }
+    }
+    return CHECK_NO_STEP;
+}
+
+/* Fill in a candidate from a read of the probe that found a change. False: nobody else has written the object. */
+static bool candidate_at(const Steps *own, uint32_t waiter, const SchedProbe *probe, size_t i, const Belief *belief,
+                         Candidate *candidate)
+{
+    const SchedStep *step = own_step(own, i);
+    uint64_t object = check_step_object(step);
+    size_t write = find_change(own->trace, waiter, object, own->at[belief->at] + 1, probe->first_step,
+                               belief->value == 0, step->old_value == 0);
+
+    *candidate = (Candidate){ true, object, last_look(own, object), own->at[i], write };
+    return write != CHECK_NO_STEP;
+}
+
+/* A condition over several objects (readers of all contexts) is read by one site: the latest write to any of them. */
+static void widen_to_sum(const Steps *own, uint32_t waiter, const SchedProbe *probe, size_t decisive, Candidate *best)
+{
+    for (size_t i = decisive; i-- > own->probe && decisive - i <= FORK_STEPS;) {
+        Belief belief;
+        Candidate other;
+
+        if (check_step_changes(own_step(own, i))) {
+            break;
+        }
+        if (own_step(own, i)->site == own_step(own, decisive)->site && finds_change(own, i, &belief) &&
+            !belief.announced && candidate_at(own, waiter, probe, i, &belief, &other) &&
+            other.write_step > best->write_step) {
+            *best = other;
+        }
+    }
+}
+
+/* The first read of the probe that decides. Objects of invariant 3 count only where announced says so. */
+static bool first_decisive(const Steps *own, uint32_t waiter, const SchedProbe *probe, size_t end, bool announced,
+                           Candidate *best)
+{
+    for (size_t i = own->probe; i < end; i++) {
+        Belief belief;
+
+        if (finds_change(own, i, &belief) && decides(own, i, &belief) &&
+            (announced || !belief.announced || sleeps_on(own, check_step_object(own_step(own, i)))) &&
+            candidate_at(own, waiter, probe, i, &belief, best)) {
+            widen_to_sum(own, waiter, probe, i, best);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What another thread wrote to an object that the waiter meets in its probe for the first time. */
+static bool unmet_candidate(const Steps *own, uint32_t waiter, const SchedProbe *probe, size_t i, Candidate *candidate)
+{
+    const SchedStep *step = own_step(own, i);
+    uint64_t object = check_step_object(step);
+    size_t since = own->probe > 0 ? own->at[own->probe - 1] : 0;
+
+    if (!check_step_reads(step) || object == 0 || written_by_itself(own, object, i) ||
+        belief_in(own, object).at != CHECK_NO_STEP) {
         return false;
     }
 
-    size_t look = last_look(trace, waiter, object, probe->first_step);
-    bool looked = look != CHECK_NO_STEP;
+    size_t write = find_change(own->trace, waiter, object, since, probe->first_step, true, true);
 
-    if (looked && trace.steps[look].old_value == read->old_value) {
-        return false;
-    }
-
-    size_t since = looked ? look : sleep_step;
-    size_t write = last_change_by_others(trace, waiter, object, since, probe->first_step);
-
-    *candidate = (Candidate){ looked, object, look, probe_step, write };
+    *candidate = (Candidate){ false, object, CHECK_NO_STEP, own->at[i], write };
     return write != CHECK_NO_STEP;
 }
 
@@ -87,76 +341,113 @@ static bool better(const Candidate *a, const Candidate *b)
     return a->write_step > b->write_step; /* a tie keeps the earlier read */
 }
 
-static int compare_shapes(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return (x > y) - (x < y);
-}
-
-/* Where the resumed waiter first does what it had never done before: from there on it is out of its loop. */
-static size_t end_of_known_ways(CheckTrace trace, uint32_t waiter, const SchedProbe *probe)
-{
-    uint64_t *known = malloc((probe->first_step + 1) * sizeof(*known));
-    size_t known_count = 0;
-    size_t end = probe->end_step;
-
-    if (!known) {
-        abort();
-    }
-    for (size_t i = 0; i < probe->first_step; i++) {
-        if (trace.steps[i].thread == waiter) {
-            known[known_count++] = check_step_shape(&trace.steps[i], false);
-        }
-    }
-    qsort(known, known_count, sizeof(*known), compare_shapes);
-    for (size_t i = probe->first_step; i < end; i++) {
-        uint64_t shape = check_step_shape(&trace.steps[i], false);
-
-        /* The first step of a probe is the experiment's own (a spurious return): it is new by nature. */
-        if (trace.steps[i].call != SCHED_CALL_SPURIOUS &&
-            !bsearch(&shape, known, known_count, sizeof(*known), compare_shapes)) {
-            end = i;
-        }
-    }
-    free(known);
-    return end;
-}
-
-static bool best_candidate(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t sleep_step, size_t end,
-                           Candidate *best)
+/* The guess of invariant 5. */
+static bool latest_changed(const Steps *own, uint32_t waiter, const SchedProbe *probe, size_t end, Candidate *best)
 {
     bool found = false;
 
-    for (size_t i = probe->first_step; i < end; i++) {
+    for (size_t i = own->probe; i < end; i++) {
+        Belief belief;
         Candidate candidate;
+        bool changed = finds_change(own, i, &belief);
 
-        if (trace.steps[i].thread == waiter && candidate_at(trace, waiter, probe, sleep_step, i, &candidate) &&
-            (!found || better(&candidate, best))) {
-            *best = candidate;
-            found = true;
+        if (changed ? !belief.announced && candidate_at(own, waiter, probe, i, &belief, &candidate)
+                    : unmet_candidate(own, waiter, probe, i, &candidate)) {
+            if (!found || better(&candidate, best)) {
+                *best = candidate;
+                found = true;
+            }
         }
     }
     return found;
 }
 
-static bool find_write(CheckTrace trace, const SchedProbe *probe, CheckCause *cause)
+static void take_write(CheckCause *cause, CheckTrace trace, const Candidate *best)
 {
-    Candidate best;
-    size_t sleep_step = cause->sleep_step == CHECK_NO_STEP ? 0 : cause->sleep_step;
-    size_t known_end = end_of_known_ways(trace, cause->waiter, probe);
+    cause->kind = CHECK_CAUSE_WRITE;
+    cause->object = best->object;
+    cause->look_step = best->look_step;
+    cause->probe_step = best->probe_step;
+    cause->write_step = best->write_step;
+    cause->waker = trace.steps[best->write_step].thread;
+}
 
-    if (!best_candidate(trace, cause->waiter, probe, sleep_step, known_end, &best) &&
-        !best_candidate(trace, cause->waiter, probe, sleep_step, probe->end_step, &best)) {
+/* ------------------------------------------------------------------------------------------- the wakeup that was taken */
+
+static bool is_call_on(const SchedStep *step, SchedCall call, uint64_t object)
+{
+    return step->operation == SCHED_CALL && step->call == call && object != 0 && check_step_object(step) == object;
+}
+
+/* Who read the descriptor empty after it was written at `wake`, before the waiter could run: CHECK_NO_STEP: nobody. */
+static size_t taken_by_another(CheckTrace trace, uint32_t waiter, size_t wake, size_t before)
+{
+    uint64_t object = check_step_object(&trace.steps[wake]);
+
+    for (size_t i = wake + 1; i < before; i++) {
+        if (is_call_on(&trace.steps[i], SCHED_CALL_READ, object)) {
+            return trace.steps[i].thread == waiter ? CHECK_NO_STEP : i;
+        }
+    }
+    return CHECK_NO_STEP;
+}
+
+/* Does the waiter listen to this descriptor? It sleeps on it (a poll names only the first one), or has read it. */
+static bool listens_to(const Steps *own, uint64_t object)
+{
+    if (object == 0) {
         return false;
     }
-    cause->kind = CHECK_CAUSE_WRITE;
-    cause->object = best.object;
-    cause->look_step = best.look_step;
-    cause->probe_step = best.probe_step;
-    cause->write_step = best.write_step;
-    cause->waker = trace.steps[best.write_step].thread;
-    return true;
+    for (size_t i = own->probe; i-- > 0;) {
+        if (is_call_on(own_step(own, i), SCHED_CALL_READ, object)) {
+            return true;
+        }
+    }
+    return sleeps_on(own, object);
+}
+
+/* What the waker had to tell by the wakeup at `wake`: its last change before it to what the waiter looks at. */
+static bool told_by(const Steps *own, size_t wake, size_t since, Candidate *best)
+{
+    CheckTrace trace = own->trace;
+
+    for (size_t i = wake; i-- > since;) {
+        const SchedStep *step = &trace.steps[i];
+
+        if (step->thread != trace.steps[wake].thread || !check_step_changes(step)) {
+            continue;
+        }
+
+        Belief belief = belief_in(own, check_step_object(step));
+
+        if (belief.at != CHECK_NO_STEP && !belief.announced) {
+            *best = (Candidate){ true, check_step_object(step), own->at[belief.at], CHECK_NO_STEP, i };
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool find_taken_wakeup(const Steps *own, const SchedProbe *probe, CheckCause *cause)
+{
+    size_t since = cause->sleep_step == CHECK_NO_STEP ? 0 : cause->sleep_step;
+
+    for (size_t i = probe->first_step; i-- > since;) {
+        const SchedStep *step = &own->trace.steps[i];
+        Candidate best;
+
+        if (step->thread == cause->waiter || step->flags & SCHED_STEP_PROBE || step->operation != SCHED_CALL ||
+            step->call != SCHED_CALL_WRITE || !listens_to(own, check_step_object(step)) ||
+            taken_by_another(own->trace, cause->waiter, i, probe->first_step) == CHECK_NO_STEP) {
+            continue;
+        }
+        if (told_by(own, i, since, &best)) {
+            take_write(cause, own->trace, &best);
+            cause->wake_step = i;
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ------------------------------------------------------------------------------------------- the guard */
@@ -285,6 +576,37 @@ static void find_check(CheckTrace trace, CheckCause *cause)
     }
 }
 
+static bool waits_on_condition(const Steps *own)
+{
+    SchedCall call = own->probe > 0 ? (SchedCall)own_step(own, own->probe - 1)->call : SCHED_CALL_NONE;
+
+    return call == SCHED_CALL_COND_WAIT || call == SCHED_CALL_COND_TIMEDWAIT;
+}
+
+/* In the order of invariant 5. */
+static void find_write(const Steps *own, const SchedProbe *probe, CheckCause *cause)
+{
+    size_t known_end = end_of_known_ways(own);
+    Candidate best;
+
+    /* Behind a condition variable is what its mutex guards. */
+    if (waits_on_condition(own)) {
+        find_guard(own->trace, probe, cause);
+    }
+    if (cause->kind == CHECK_CAUSE_UNKNOWN && first_decisive(own, cause->waiter, probe, known_end, false, &best)) {
+        take_write(cause, own->trace, &best);
+    }
+    if (cause->kind == CHECK_CAUSE_UNKNOWN && !find_taken_wakeup(own, probe, cause)) {
+        if (latest_changed(own, cause->waiter, probe, known_end, &best) ||
+            first_decisive(own, cause->waiter, probe, own->count, true, &best) ||
+            latest_changed(own, cause->waiter, probe, own->count, &best)) {
+            take_write(cause, own->trace, &best);
+        } else {
+            find_guard(own->trace, probe, cause);
+        }
+    }
+}
+
 void check_cause_find(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, CheckCause *cause)
 {
     *cause = (CheckCause){
@@ -297,11 +619,17 @@ void check_cause_find(CheckTrace trace, uint32_t waiter, const SchedProbe *probe
         .check_step = CHECK_NO_STEP,
         .check_write_step = CHECK_NO_STEP,
         .wake_step = CHECK_NO_STEP,
+        .taken_step = CHECK_NO_STEP,
     };
-    if (!find_write(trace, probe, cause)) {
-        find_guard(trace, probe, cause);
-    }
-    if (cause->kind != CHECK_CAUSE_UNKNOWN) {
+
+    Steps own = steps_of(trace, waiter, probe);
+
+    find_write(&own, probe, cause);
+    steps_free(&own);
+    if (cause->kind != CHECK_CAUSE_UNKNOWN && cause->wake_step == CHECK_NO_STEP) {
         find_check(trace, cause);
+    }
+    if (cause->wake_step != CHECK_NO_STEP) {
+        cause->taken_step = taken_by_another(trace, waiter, cause->wake_step, probe->first_step);
     }
 }
