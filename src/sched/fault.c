@@ -22,6 +22,7 @@ static void pass_on(int which, siginfo_t *info, void *context)
 {
     const struct sigaction *old = &previous[which];
 
+    sched_passthrough_begin(); /* what the handlers do is not the program's */
     if (old->sa_flags & SA_SIGINFO && old->sa_sigaction) {
         old->sa_sigaction(signals[which], info, context);
     } else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN) {

@@ -1,0 +1,27 @@
+/*
+ * A sanitizer that has found something reports it on the fiber where it was, and the fuzzing engine's death callback then writes the
+ * input to a file: none of these calls is the program's, so from here on the simulated OS lets everything of this fiber through.
+ *
+ * The runtimes call these hooks at the start of a report; the process ends after it.
+ */
+#include "sched/sched.h"
+
+void __asan_on_error(void);
+void __ubsan_on_report(void);
+void __tsan_on_report(void *report);
+
+void __asan_on_error(void)
+{
+    sched_passthrough_begin();
+}
+
+void __ubsan_on_report(void)
+{
+    sched_passthrough_begin();
+}
+
+void __tsan_on_report(void *report)
+{
+    (void)report;
+    sched_passthrough_begin();
+}
