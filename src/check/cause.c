@@ -109,7 +109,7 @@ static size_t end_of_known_ways(const Steps *own)
 typedef struct Belief {
     size_t at;       /* the waiter's last step before the probe that read or wrote the object; CHECK_NO_STEP: none */
     uint64_t value;  /* what it knew the object to be from then on */
-    bool announced;  /* that step changed it */
+    bool announced;  /* that step wrote it */
 } Belief;
 
 static Belief belief_in(const Steps *own, uint64_t object)
@@ -119,7 +119,7 @@ static Belief belief_in(const Steps *own, uint64_t object)
 
         if (step->operation <= SCHED_RMW && check_step_object(step) == object) {
             return (Belief){ i, step->operation == SCHED_LOAD ? step->old_value : step->new_value,
-                             check_step_changes(step) };
+                             step->operation == SCHED_STORE || check_step_changes(step) };
         }
     }
     return (Belief){ .at = CHECK_NO_STEP };
@@ -392,21 +392,24 @@ static size_t taken_by_another(CheckTrace trace, uint32_t waiter, size_t wake, s
     return CHECK_NO_STEP;
 }
 
-/* Does the waiter listen to this descriptor? It sleeps on it (a poll names only the first one), or has read it. */
-static bool listens_to(const Steps *own, uint64_t object)
+/*
+ * Does the waiter listen to this descriptor: sleeps on it (a poll names only the first one), or has read it? Then
+ * *since is where it last emptied it: an event of before is no secret to it.
+ */
+static bool listens_to(const Steps *own, uint64_t object, size_t *since)
 {
-    if (object == 0) {
-        return false;
-    }
+    *since = 0;
     for (size_t i = own->probe; i-- > 0;) {
         if (is_call_on(own_step(own, i), SCHED_CALL_READ, object)) {
+            *since = own->at[i];
             return true;
         }
     }
-    return sleeps_on(own, object);
+    return object != 0 && sleeps_on(own, object);
 }
 
-/* What the waker had to tell by the wakeup at `wake`: its last change before it to what the waiter looks at. */
+/* What the waker had to tell by the wakeup at `wake`: its last change before it to what the waiter looks at, made
+ * after the waiter's last look. */
 static bool told_by(const Steps *own, size_t wake, size_t since, Candidate *best)
 {
     CheckTrace trace = own->trace;
@@ -420,7 +423,7 @@ static bool told_by(const Steps *own, size_t wake, size_t since, Candidate *best
 
         Belief belief = belief_in(own, check_step_object(step));
 
-        if (belief.at != CHECK_NO_STEP && !belief.announced) {
+        if (belief.at != CHECK_NO_STEP && !belief.announced && own->at[belief.at] < i) {
             *best = (Candidate){ true, check_step_object(step), own->at[belief.at], CHECK_NO_STEP, i };
             return true;
         }
@@ -428,20 +431,19 @@ static bool told_by(const Steps *own, size_t wake, size_t since, Candidate *best
     return false;
 }
 
+/* Of the wakeups that another thread took, the last: after it nobody tried any more. */
 static bool find_taken_wakeup(const Steps *own, const SchedProbe *probe, CheckCause *cause)
 {
-    size_t since = cause->sleep_step == CHECK_NO_STEP ? 0 : cause->sleep_step;
-
-    for (size_t i = probe->first_step; i-- > since;) {
+    for (size_t i = probe->first_step; i-- > 0;) {
         const SchedStep *step = &own->trace.steps[i];
         Candidate best;
+        size_t since;
 
-        if (step->thread == cause->waiter || step->flags & SCHED_STEP_PROBE || step->operation != SCHED_CALL ||
-            step->call != SCHED_CALL_WRITE || !listens_to(own, check_step_object(step)) ||
-            taken_by_another(own->trace, cause->waiter, i, probe->first_step) == CHECK_NO_STEP) {
-            continue;
-        }
-        if (told_by(own, i, since, &best)) {
+        if (step->thread != cause->waiter && !(step->flags & SCHED_STEP_PROBE) &&
+            is_call_on(step, SCHED_CALL_WRITE, check_step_object(step)) &&
+            listens_to(own, check_step_object(step), &since) && since < i &&
+            taken_by_another(own->trace, cause->waiter, i, probe->first_step) != CHECK_NO_STEP &&
+            told_by(own, i, since, &best)) {
             take_write(cause, own->trace, &best);
             cause->wake_step = i;
             return true;
