@@ -16,9 +16,9 @@
 #include "fuzz/fuzz.h"
 #include "fuzz/scenario.h"
 
-#define ASKERS_MAX   4u
-#define POLL_ROUNDS  4u
-#define TIMER_NS     1000000
+#define ASKERS_MAX  4u
+#define POLL_ROUNDS 4u
+#define TIMER_NS    1000000
 
 typedef enum Way {
     BY_SHARED_BH,
@@ -271,8 +271,8 @@ static void *asker_thread(void *opaque)
     Asker *asker = opaque;
 
     if (asker->way == BY_POLLED_FD) {
-        aio_set_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier), polled_fd_ready, NULL, fd_poll,
-                           fd_poll_ready, asker);
+        aio_set_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier), polled_fd_ready, NULL, fd_poll, fd_poll_ready,
+                           asker);
     }
     for (unsigned i = 0; i < asker->rounds; i++) {
         switch (asker->way) {

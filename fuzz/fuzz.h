@@ -70,11 +70,11 @@ extern const FuzzTarget fuzz_target;
 
 /* The scenario's own invariant: what must hold whatever the schedule was. Ends the execution as `assertion` and names it. */
 __attribute__((noreturn, format(printf, 1, 2))) void fuzz_violated(const char *format, ...);
-#define fuzz_check(condition)                                                                                          \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fuzz_violated("%s: invariant '%s' does not hold (%s:%d)", __func__, #condition, __FILE__, __LINE__);       \
-        }                                                                                                              \
+#define fuzz_check(condition)                                                                                    \
+    do {                                                                                                         \
+        if (!(condition)) {                                                                                      \
+            fuzz_violated("%s: invariant '%s' does not hold (%s:%d)", __func__, #condition, __FILE__, __LINE__); \
+        }                                                                                                        \
     } while (0)
 
 /* In how many executions since the start of the process a window was entered: counted by name, for the reachability test. At most

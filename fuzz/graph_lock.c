@@ -135,7 +135,8 @@ static void put_filter_and_take_it_out(World *world)
 
 static void come_and_go(World *world)
 {
-    BlockDriverState *node = bdrv_new_ram("passer-by", scenario_context(&world->scenario, world->scenario.thread_count), DISK_BYTES);
+    BlockDriverState *node = bdrv_new_ram("passer-by", scenario_context(&world->scenario, world->scenario.thread_count),
+                                          DISK_BYTES);
     BlockDriverState *filter = bdrv_new_filter("above", bdrv_get_aio_context(node), node);
 
     bdrv_unref(node);

@@ -124,7 +124,8 @@ int main(int argc, char **argv)
     int status;
 
     g_option_context_add_main_entries(context, entries, NULL);
-    if (!g_option_context_parse(context, &argc, &argv, &error) || (!paths && stress_seconds < 1) || repeats < 1 || hang_seconds < 1) {
+    if (!g_option_context_parse(context, &argc, &argv, &error) || (!paths && stress_seconds < 1) || repeats < 1 ||
+        hang_seconds < 1) {
         fprintf(stderr, "%s: %s\nusage: %s [-n N] FILE... | --stress SECONDS [--hang SECONDS] [--seed N]\n", argv[0],
                 error ? error->message : "a file, or --stress with a number from 1", argv[0]);
         return 2;

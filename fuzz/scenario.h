@@ -20,7 +20,7 @@ typedef struct Scenario {
      * and hide the bug that we hunt. */
     QemuMutex lock;
     QemuCond ended;
-    unsigned running;      /* under lock */
+    unsigned running; /* under lock */
     unsigned running_main; /* those in the main context: main thread only */
 } Scenario;
 

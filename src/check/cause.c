@@ -50,7 +50,8 @@ static void *allocate(size_t count, size_t size)
 
 static Steps steps_of(CheckTrace trace, uint32_t waiter, const SchedProbe *probe)
 {
-    Steps own = { .trace = trace, .at = allocate(probe->end_step, sizeof(size_t)),
+    Steps own = { .trace = trace,
+                  .at = allocate(probe->end_step, sizeof(size_t)),
                   .shapes = allocate(probe->end_step, sizeof(uint64_t)) };
 
     for (size_t i = 0; i < probe->end_step; i++) {
@@ -160,8 +161,7 @@ static size_t common_context(const Steps *own, size_t a, size_t b)
 {
     size_t length = 0;
 
-    while (length < CONTEXT_STEPS && length < a && length < b &&
-           own->shapes[a - 1 - length] == own->shapes[b - 1 - length]) {
+    while (length < CONTEXT_STEPS && length < a && length < b && own->shapes[a - 1 - length] == own->shapes[b - 1 - length]) {
         length++;
     }
     return length;
@@ -220,12 +220,17 @@ typedef struct Candidate {
     size_t look_step, probe_step, write_step;
 } Candidate;
 
-static bool changes_by_others(CheckTrace trace, uint32_t waiter, uint64_t object, size_t i)
+static size_t last_change_by_others(CheckTrace trace, uint32_t waiter, uint64_t object, size_t before)
 {
-    const SchedStep *step = &trace.steps[i];
+    for (size_t i = before; i-- > 0;) {
+        const SchedStep *step = &trace.steps[i];
 
-    return step->thread != waiter && !(step->flags & SCHED_STEP_PROBE) && check_step_changes(step) &&
-           check_step_object(step) == object;
+        if (step->thread != waiter && !(step->flags & SCHED_STEP_PROBE) && check_step_changes(step) &&
+            check_step_object(step) == object) {
+            return i;
+        }
+    }
+    return CHECK_NO_STEP;
 }
 
 /*
@@ -233,23 +238,18 @@ static bool changes_by_others(CheckTrace trace, uint32_t waiter, uint64_t object
  * for 0 or for NULL: where that is what has changed, it is the last write that changed it, and a list that was filled
  * and then got longer became interesting when it was filled. Otherwise the last write counts.
  */
-static size_t find_change(CheckTrace trace, uint32_t waiter, uint64_t object, size_t after, size_t before,
-                          bool was_zero, bool is_zero)
+static size_t find_change(CheckTrace trace, uint32_t waiter, uint64_t object, size_t after, size_t before, bool was_zero,
+                          bool is_zero)
 {
-    size_t last = CHECK_NO_STEP;
+    size_t last = last_change_by_others(trace, waiter, object, before);
 
-    for (size_t i = before; i-- > after;) {
+    if (last == CHECK_NO_STEP || last < after) {
+        return CHECK_NO_STEP;
+    }
+    for (size_t i = last; was_zero != is_zero && i != CHECK_NO_STEP && i >= after;
+         i = last_change_by_others(trace, waiter, object, i)) {
         const SchedStep *step = &trace.steps[i];
 
-        if (!changes_by_others(trace, waiter, object, i)) {
-            continue;
-        }
-        if (last == CHECK_NO_STEP) {
-            last = i;
-        }
-        if (was_zero == is_zero) {
-            break;
-        }
         if ((step->old_value == 0) == was_zero && (step->new_value == 0) == is_zero) {
             return i;
         }
@@ -273,27 +273,35 @@ static bool candidate_at(const Steps *own, uint32_t waiter, const SchedProbe *pr
 {
     const SchedStep *step = own_step(own, i);
     uint64_t object = check_step_object(step);
-    size_t write = find_change(own->trace, waiter, object, own->at[belief->at] + 1, probe->first_step,
-                               belief->value == 0, step->old_value == 0);
+    size_t write = find_change(own->trace, waiter, object, own->at[belief->at] + 1, probe->first_step, belief->value == 0,
+                               step->old_value == 0);
 
     *candidate = (Candidate){ true, object, last_look(own, object), own->at[i], write };
     return write != CHECK_NO_STEP;
 }
 
-/* A condition over several objects (readers of all contexts) is read by one site: the latest write to any of them. */
+/*
+ * A condition over several objects (the readers of all contexts) is read by one site, one object after another. None
+ * of them alone has to become 0: the latest write to any of them counts.
+ */
 static void widen_to_sum(const Steps *own, uint32_t waiter, const SchedProbe *probe, size_t decisive, Candidate *best)
 {
-    for (size_t i = decisive; i-- > own->probe && decisive - i <= FORK_STEPS;) {
-        Belief belief;
-        Candidate other;
+    const SchedSite *site = own_step(own, decisive)->site;
 
-        if (check_step_changes(own_step(own, i))) {
-            break;
+    for (size_t i = decisive; i-- > own->probe && decisive - i <= FORK_STEPS && !check_step_changes(own_step(own, i));) {
+        const SchedStep *step = own_step(own, i);
+        Belief belief;
+
+        if (!check_step_reads(step) || step->site != site || check_step_object(step) == best->object) {
+            continue;
         }
-        if (own_step(own, i)->site == own_step(own, decisive)->site && finds_change(own, i, &belief) &&
-            !belief.announced && candidate_at(own, waiter, probe, i, &belief, &other) &&
-            other.write_step > best->write_step) {
-            *best = other;
+        best->write_step = last_change_by_others(own->trace, waiter, best->object, probe->first_step);
+        if (finds_change(own, i, &belief) && !belief.announced) {
+            size_t write = last_change_by_others(own->trace, waiter, check_step_object(step), probe->first_step);
+
+            if (write != CHECK_NO_STEP && write > best->write_step) {
+                *best = (Candidate){ true, check_step_object(step), last_look(own, check_step_object(step)), own->at[i], write };
+            }
         }
     }
 }
@@ -440,9 +448,8 @@ static bool find_taken_wakeup(const Steps *own, const SchedProbe *probe, CheckCa
         size_t since;
 
         if (step->thread != cause->waiter && !(step->flags & SCHED_STEP_PROBE) &&
-            is_call_on(step, SCHED_CALL_WRITE, check_step_object(step)) &&
-            listens_to(own, check_step_object(step), &since) && since < i &&
-            taken_by_another(own->trace, cause->waiter, i, probe->first_step) != CHECK_NO_STEP &&
+            is_call_on(step, SCHED_CALL_WRITE, check_step_object(step)) && listens_to(own, check_step_object(step), &since) &&
+            since < i && taken_by_another(own->trace, cause->waiter, i, probe->first_step) != CHECK_NO_STEP &&
             told_by(own, i, since, &best)) {
             take_write(cause, own->trace, &best);
             cause->wake_step = i;
@@ -515,17 +522,18 @@ static unsigned check_rank(CheckTrace trace, const CheckCause *cause, size_t at)
     return changed_by(trace, cause->waiter, object, at) ? 2 : 1;
 }
 
-/* Could this wakeup have been meant for the waiter? One on a condition or futex that the waiter never touched is
- * another story. */
-static bool meant_for_waiter(CheckTrace trace, const CheckCause *cause, const SchedStep *wake)
+/* Could this wakeup have been meant for the waiter? One on a condition, a futex or a descriptor that the waiter never
+ * touched is another story. */
+static bool meant_for_waiter(const Steps *own, const SchedStep *wake)
 {
     uint64_t object = check_step_object(wake);
+    size_t since;
 
     if (wake->call == SCHED_CALL_WRITE) {
-        return true; /* which descriptors the waiter polls, no step says */
+        return listens_to(own, object, &since);
     }
-    for (size_t i = 0; i < trace.count && object; i++) {
-        if (trace.steps[i].thread == cause->waiter && check_step_object(&trace.steps[i]) == object) {
+    for (size_t i = 0; i < own->probe && object; i++) {
+        if (check_step_object(own_step(own, i)) == object) {
             return true;
         }
     }
@@ -538,12 +546,16 @@ static bool ends_a_section(const SchedStep *step)
            (step->operation == SCHED_CALL && (step->call == SCHED_CALL_MUTEX_UNLOCK || step->call == SCHED_CALL_EXIT));
 }
 
-/* From the write to where the waker blocks, unlocks or ends; beyond an unlock only reads of what the waiter wrote
- * still count. */
-static void find_check(CheckTrace trace, CheckCause *cause)
+/*
+ * From the write to where the waker blocks, unlocks or ends; beyond an unlock only reads of what the waiter wrote
+ * still count. Of reads in a row ("somebody sleeps, and nobody dispatches") the last had the say. Who tries to wake
+ * the waiter did not decide against it: then there is a wakeup that went astray instead of a check.
+ */
+static void find_check(const Steps *own, CheckCause *cause)
 {
+    CheckTrace trace = own->trace;
     unsigned best = 0;
-    bool unlocked = false;
+    bool unlocked = false, in_a_row = false;
 
     for (size_t i = cause->write_step + 1; i < trace.count; i++) {
         const SchedStep *step = &trace.steps[i];
@@ -551,11 +563,13 @@ static void find_check(CheckTrace trace, CheckCause *cause)
         if (step->flags & SCHED_STEP_PROBE) {
             break;
         }
-        if (step->thread != cause->waker) {
+        if (step->thread != cause->waker || step->operation == SCHED_FENCE) {
             continue;
         }
-        if (check_step_wakes(step) && cause->wake_step == CHECK_NO_STEP && meant_for_waiter(trace, cause, step)) {
+        if (check_step_wakes(step) && meant_for_waiter(own, step)) {
             cause->wake_step = i;
+            cause->check_step = CHECK_NO_STEP;
+            return;
         }
         if (ends_a_section(step)) {
             if (step->call != SCHED_CALL_MUTEX_UNLOCK || step->flags & SCHED_STEP_BLOCKED) {
@@ -566,10 +580,11 @@ static void find_check(CheckTrace trace, CheckCause *cause)
 
         unsigned rank = check_rank(trace, cause, i);
 
-        if (rank > best && (!unlocked || (best == 0 && rank >= 2))) {
-            best = rank;
+        if ((rank > best && (!unlocked || (best == 0 && rank >= 2))) || (rank >= 2 && in_a_row)) {
+            best = rank > best ? rank : best;
             cause->check_step = i;
         }
+        in_a_row = cause->check_step == i;
     }
     if (cause->check_step != CHECK_NO_STEP) {
         uint64_t object = check_step_object(&trace.steps[cause->check_step]);
@@ -627,10 +642,10 @@ void check_cause_find(CheckTrace trace, uint32_t waiter, const SchedProbe *probe
     Steps own = steps_of(trace, waiter, probe);
 
     find_write(&own, probe, cause);
-    steps_free(&own);
     if (cause->kind != CHECK_CAUSE_UNKNOWN && cause->wake_step == CHECK_NO_STEP) {
-        find_check(trace, cause);
+        find_check(&own, cause);
     }
+    steps_free(&own);
     if (cause->wake_step != CHECK_NO_STEP) {
         cause->taken_step = taken_by_another(trace, waiter, cause->wake_step, probe->first_step);
     }

@@ -67,8 +67,8 @@ static void note_sleepers(void)
         if (block) {
             experiment.asleep_set[id / 64] |= UINT64_C(1) << id % 64;
             experiment.asleep++;
-            experiment.next_deadline_ns =
-                block->deadline_ns < experiment.next_deadline_ns ? block->deadline_ns : experiment.next_deadline_ns;
+            experiment.next_deadline_ns = block->deadline_ns < experiment.next_deadline_ns ? block->deadline_ns
+                                                                                           : experiment.next_deadline_ns;
         }
     }
 }

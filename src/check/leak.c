@@ -44,8 +44,7 @@ void check_completion_register(const char *what, uint64_t (*count)(void), void (
 
 static void say_count(CheckResult *verdict, const char *what, uint64_t count, const char *list)
 {
-    check_say(verdict, "%s%llu %s%s", verdict->message[0] ? ", " : "", (unsigned long long)count, what,
-              count == 1 ? "" : "s");
+    check_say(verdict, "%s%llu %s%s", verdict->message[0] ? ", " : "", (unsigned long long)count, what, count == 1 ? "" : "s");
     if (list[0]) {
         check_say(verdict, " (%s)", list);
     }
@@ -92,8 +91,7 @@ static void say_threads(const SchedResult *result, CheckResult *verdict)
             verdict->culprit = thread;
         }
     }
-    say_count(verdict, "thread", result->threads_left,
-              list[0] ? list : "ended, but neither joined nor detached");
+    say_count(verdict, "thread", result->threads_left, list[0] ? list : "ended, but neither joined nor detached");
 }
 
 bool check_leak(const SchedResult *result, CheckResult *verdict)

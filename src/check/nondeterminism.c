@@ -40,7 +40,10 @@ void check_recording_free(CheckRecording *recording)
 static const char *what_it_does(const SchedStep *step)
 {
     static const char *const operations[] = {
-        [SCHED_LOAD] = "load", [SCHED_STORE] = "store", [SCHED_RMW] = "read-modify-write", [SCHED_FENCE] = "fence",
+        [SCHED_LOAD] = "load",
+        [SCHED_STORE] = "store",
+        [SCHED_RMW] = "read-modify-write",
+        [SCHED_FENCE] = "fence",
     };
 
     return step->operation == SCHED_CALL ? sched_call_name(step->call) : operations[step->operation];

@@ -7,28 +7,28 @@
 #include <stdbool.h>
 
 /* X(CONSTANT, "name"). The names are part of corpus files, fault headers and dedup tokens: never rename one. */
-#define CHECK_VERDICTS(X)                   \
-    X(NONE, "none")                         \
-    X(MISSED_WAKEUP, "missed-wakeup")       \
-    X(LATE_WAKEUP, "late-wakeup")           \
-    X(DEADLOCK, "deadlock")                 \
-    X(LIVELOCK, "livelock")                 \
-    X(LOST_COMPLETION, "lost-completion")   \
-    X(STACK_OVERFLOW, "stack-overflow")     \
-    X(DOUBLE_ENTRY, "double-entry")         \
-    X(LEAK, "leak")                         \
-    X(DATA_RACE, "data-race")               \
-    X(USE_AFTER_FREE, "use-after-free")     \
-    X(UNDEFINED, "undefined")               \
-    X(ASSERTION, "assertion")               \
-    X(UNMODELLED, "unmodelled")             \
+#define CHECK_VERDICTS(X)                 \
+    X(NONE, "none")                       \
+    X(MISSED_WAKEUP, "missed-wakeup")     \
+    X(LATE_WAKEUP, "late-wakeup")         \
+    X(DEADLOCK, "deadlock")               \
+    X(LIVELOCK, "livelock")               \
+    X(LOST_COMPLETION, "lost-completion") \
+    X(STACK_OVERFLOW, "stack-overflow")   \
+    X(DOUBLE_ENTRY, "double-entry")       \
+    X(LEAK, "leak")                       \
+    X(DATA_RACE, "data-race")             \
+    X(USE_AFTER_FREE, "use-after-free")   \
+    X(UNDEFINED, "undefined")             \
+    X(ASSERTION, "assertion")             \
+    X(UNMODELLED, "unmodelled")           \
     X(NONDETERMINISM, "nondeterminism")
 
 typedef enum CheckVerdict {
 #define X(constant, name) CHECK_##constant,
     CHECK_VERDICTS(X)
 #undef X
-    CHECK_VERDICT_COUNT
+        CHECK_VERDICT_COUNT
 } CheckVerdict;
 
 /* "missed-wakeup" for CHECK_MISSED_WAKEUP. Static storage. Any thread. */

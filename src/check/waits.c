@@ -34,8 +34,7 @@ static bool lets_go(const SchedStep *step)
 
 static bool waits_on_condition(const SchedStep *step)
 {
-    return step->operation == SCHED_CALL &&
-           (step->call == SCHED_CALL_COND_WAIT || step->call == SCHED_CALL_COND_TIMEDWAIT);
+    return step->operation == SCHED_CALL && (step->call == SCHED_CALL_COND_WAIT || step->call == SCHED_CALL_COND_TIMEDWAIT);
 }
 
 /* A thread that sleeps in a condition wait has given back the lock that it took last; one that came out of it has

@@ -43,8 +43,8 @@ void aio_co_schedule(AioContext *ctx, Coroutine *co)
     const char *scheduled = qatomic_cmpxchg(&co->scheduled, NULL, __func__);
 
     if (scheduled) {
-        core_fatal("double-entry", "%s: Co-routine was already scheduled in '%s': coroutine %u (%s)", __func__,
-                   scheduled, co->id, co->name);
+        core_fatal("double-entry", "%s: Co-routine was already scheduled in '%s': coroutine %u (%s)", __func__, scheduled, co->id,
+                   co->name);
     }
 
     /* The coroutine may run, and drop the last reference to the context, before the BH is scheduled (f0f8100287). */
@@ -95,7 +95,7 @@ void coroutine_fn aio_co_reschedule_self(AioContext *new_ctx)
     AioContext *old_ctx = qemu_get_current_aio_context();
 
     if (old_ctx != new_ctx) {
-        AioCoRescheduleSelf data = {.co = qemu_coroutine_self(), .new_ctx = new_ctx};
+        AioCoRescheduleSelf data = { .co = qemu_coroutine_self(), .new_ctx = new_ctx };
 
         /*
          * Not at once: the other thread could enter the coroutine before it has yielded in this one. The BH runs

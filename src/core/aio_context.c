@@ -139,8 +139,7 @@ AioContext *aio_context_new(void)
     SLIST_INIT(&ctx->scheduled_coroutines);
     ctx->co_schedule_bh = aio_bh_new(ctx, aio_co_schedule_bh, ctx);
     timerlist_init(&ctx->timer_list, aio_timerlist_notify, ctx);
-    aio_set_event_notifier(ctx, &ctx->notifier, aio_context_notifier_cb, aio_context_notifier_poll,
-                           aio_context_notifier_cb);
+    aio_set_event_notifier(ctx, &ctx->notifier, aio_context_notifier_cb, aio_context_notifier_poll, aio_context_notifier_cb);
     register_aiocontext(ctx);
     __atomic_fetch_add(&live_count, 1, __ATOMIC_RELAXED);
     return ctx;
@@ -164,8 +163,7 @@ void aio_context_finalize(GSource *source)
     aio_free_deleted_handlers(ctx);
     qemu_lockcnt_dec(&ctx->list_lock);
     if (!LIST_EMPTY(&ctx->aio_handlers)) {
-        core_fatal("leak", "fd %d still has a handler in an AioContext that is freed",
-                   LIST_FIRST(&ctx->aio_handlers)->pfd.fd);
+        core_fatal("leak", "fd %d still has a handler in an AioContext that is freed", LIST_FIRST(&ctx->aio_handlers)->pfd.fd);
     }
     event_notifier_cleanup(&ctx->notifier);
     qemu_lockcnt_destroy(&ctx->list_lock);

@@ -95,7 +95,7 @@ void aio_set_fd_handler(AioContext *ctx, int fd, IOHandler *io_read, IOHandler *
                         IOHandler *io_poll_ready, void *opaque)
 {
     AioHandler wanted = {
-        .pfd = {.fd = fd, .events = (io_read ? READ_EVENTS : 0) | (io_write ? WRITE_EVENTS : 0)},
+        .pfd = { .fd = fd, .events = (io_read ? READ_EVENTS : 0) | (io_write ? WRITE_EVENTS : 0) },
         .io_read = io_read,
         .io_write = io_write,
         .io_poll = io_poll,
@@ -123,7 +123,7 @@ void aio_set_event_notifier(AioContext *ctx, EventNotifier *notifier, EventNotif
                             EventNotifierHandler *io_poll_ready)
 {
     AioHandler wanted = {
-        .pfd = {.fd = event_notifier_get_fd(notifier), .events = io_read ? READ_EVENTS : 0},
+        .pfd = { .fd = event_notifier_get_fd(notifier), .events = io_read ? READ_EVENTS : 0 },
         .io_read = (IOHandler *)io_read,
         .io_poll = io_poll,
         .io_poll_ready = (IOHandler *)io_poll_ready,

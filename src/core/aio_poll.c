@@ -50,7 +50,7 @@ static unsigned build_poll_set(AioContext *ctx)
             ctx->poll_fds = g_renew(GPollFD, ctx->poll_fds, ctx->poll_capacity);
             ctx->poll_nodes = g_renew(AioHandler *, ctx->poll_nodes, ctx->poll_capacity);
         }
-        ctx->poll_fds[count] = (GPollFD){.fd = handler->pfd.fd, .events = handler->pfd.events};
+        ctx->poll_fds[count] = (GPollFD){ .fd = handler->pfd.fd, .events = handler->pfd.events };
         ctx->poll_nodes[count] = handler;
         count++;
     }

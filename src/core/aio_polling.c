@@ -91,8 +91,7 @@ AioPolled aio_try_polling(AioContext *ctx, AioHandlerList *ready, int64_t *timeo
     AioPolled result = AIO_POLLED_NOTHING;
     unsigned max_rounds = qatomic_read(&ctx->poll_max_rounds);
 
-    if (LIST_EMPTY(&ctx->poll_aio_handlers) || !max_rounds || *timeout_ns == 0 ||
-        qatomic_read(&ctx->poll_disable_cnt)) {
+    if (LIST_EMPTY(&ctx->poll_aio_handlers) || !max_rounds || *timeout_ns == 0 || qatomic_read(&ctx->poll_disable_cnt)) {
         return AIO_POLLED_NOT;
     }
     ctx->poll_rounds = MIN(MAX(ctx->poll_rounds, 1), max_rounds);

@@ -51,16 +51,16 @@ void aio_wait_end(void);
  * again after each poll. ctx is the context whose work the condition depends on, or NULL for more than one. Call it in
  * the home thread of ctx or in the main thread, outside coroutines. Returns whether it had to wait.
  */
-#define AIO_WAIT_WHILE_UNLOCKED(ctx, cond)                    \
-    ({                                                        \
-        AioContext *aio_wait_ctx_ = aio_wait_begin(ctx);      \
-        bool aio_waited_ = false;                             \
-        while (cond) {                                        \
-            aio_poll(aio_wait_ctx_, true);                    \
-            aio_waited_ = true;                               \
-        }                                                     \
-        aio_wait_end();                                       \
-        aio_waited_;                                          \
+#define AIO_WAIT_WHILE_UNLOCKED(ctx, cond)               \
+    ({                                                   \
+        AioContext *aio_wait_ctx_ = aio_wait_begin(ctx); \
+        bool aio_waited_ = false;                        \
+        while (cond) {                                   \
+            aio_poll(aio_wait_ctx_, true);               \
+            aio_waited_ = true;                          \
+        }                                                \
+        aio_wait_end();                                  \
+        aio_waited_;                                     \
     })
 
 /* The older name. AioContexts have no lock of their own any more, so that both are the same. */

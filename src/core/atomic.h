@@ -27,30 +27,29 @@
 /* The bits of a value, for the step table: any integer, bool or pointer. */
 #define ATOMIC_BITS_(value) ((uint64_t)(uintptr_t)(value))
 
-#define ATOMIC_LOAD_(pointer, order)                              \
-    ({                                                            \
-        __auto_type atomic_p_ = (pointer);                        \
-        ATOMIC_POINT_(SCHED_LOAD, #pointer, atomic_p_, 0);                     \
-        __atomic_load_n(atomic_p_, order);                        \
+#define ATOMIC_LOAD_(pointer, order)                       \
+    ({                                                     \
+        __auto_type atomic_p_ = (pointer);                 \
+        ATOMIC_POINT_(SCHED_LOAD, #pointer, atomic_p_, 0); \
+        __atomic_load_n(atomic_p_, order);                 \
     })
 
-#define ATOMIC_STORE_(pointer, value, order)                      \
-    ({                                                            \
-        __auto_type atomic_p_ = (pointer);                        \
-        __typeof__(*atomic_p_) atomic_v_ = (value);           \
-        ATOMIC_POINT_(SCHED_STORE, #pointer, atomic_p_, ATOMIC_BITS_(atomic_v_));  \
-        __atomic_store_n(atomic_p_, atomic_v_, order);            \
+#define ATOMIC_STORE_(pointer, value, order)                                      \
+    ({                                                                            \
+        __auto_type atomic_p_ = (pointer);                                        \
+        __typeof__(*atomic_p_) atomic_v_ = (value);                               \
+        ATOMIC_POINT_(SCHED_STORE, #pointer, atomic_p_, ATOMIC_BITS_(atomic_v_)); \
+        __atomic_store_n(atomic_p_, atomic_v_, order);                            \
     })
 
-#define ATOMIC_RMW_(builtin, pointer, value)                      \
-    ({                                                            \
-        __auto_type atomic_p_ = (pointer);                        \
-        __typeof__(*atomic_p_) atomic_v_ = (value);           \
-        ATOMIC_POINT_(SCHED_RMW, #pointer, atomic_p_, 0);                      \
-        __auto_type atomic_r_ =                                   \
-            builtin(atomic_p_, atomic_v_, __ATOMIC_SEQ_CST);      \
-        ATOMIC_DONE_();                                           \
-        atomic_r_;                                                \
+#define ATOMIC_RMW_(builtin, pointer, value)                                     \
+    ({                                                                           \
+        __auto_type atomic_p_ = (pointer);                                       \
+        __typeof__(*atomic_p_) atomic_v_ = (value);                              \
+        ATOMIC_POINT_(SCHED_RMW, #pointer, atomic_p_, 0);                        \
+        __auto_type atomic_r_ = builtin(atomic_p_, atomic_v_, __ATOMIC_SEQ_CST); \
+        ATOMIC_DONE_();                                                          \
+        atomic_r_;                                                               \
     })
 
 /* Relaxed load and store. */
@@ -82,29 +81,28 @@
 #define qatomic_dec(pointer)        ((void)qatomic_fetch_dec(pointer))
 
 /* Compare and exchange; returns the value found. */
-#define qatomic_cmpxchg(pointer, expected, desired)                               \
-    ({                                                                            \
-        __auto_type atomic_p_ = (pointer);                                        \
-        __typeof__(*atomic_p_) atomic_e_ = (expected);                        \
-        __typeof__(*atomic_p_) atomic_v_ = (desired);                         \
-        ATOMIC_POINT_(SCHED_RMW, #pointer, atomic_p_, 0);                                      \
-        (void)__atomic_compare_exchange_n(atomic_p_, &atomic_e_, atomic_v_, false, \
-                                          __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);    \
-        ATOMIC_DONE_();                                                           \
-        atomic_e_;                                                                \
+#define qatomic_cmpxchg(pointer, expected, desired)                                                                     \
+    ({                                                                                                                  \
+        __auto_type atomic_p_ = (pointer);                                                                              \
+        __typeof__(*atomic_p_) atomic_e_ = (expected);                                                                  \
+        __typeof__(*atomic_p_) atomic_v_ = (desired);                                                                   \
+        ATOMIC_POINT_(SCHED_RMW, #pointer, atomic_p_, 0);                                                               \
+        (void)__atomic_compare_exchange_n(atomic_p_, &atomic_e_, atomic_v_, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
+        ATOMIC_DONE_();                                                                                                 \
+        atomic_e_;                                                                                                      \
     })
 
 /* Barriers. In the simulated build they are recorded steps, so that a report can show them. */
-#define smp_mb()                                    \
-    ({                                              \
-        ATOMIC_FENCE_();                            \
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);    \
+#define smp_mb()                                 \
+    ({                                           \
+        ATOMIC_FENCE_();                         \
+        __atomic_thread_fence(__ATOMIC_SEQ_CST); \
     })
-#define smp_wmb()              __atomic_thread_fence(__ATOMIC_RELEASE)
-#define smp_rmb()              __atomic_thread_fence(__ATOMIC_ACQUIRE)
-#define smp_mb_acquire()       __atomic_thread_fence(__ATOMIC_ACQUIRE)
-#define smp_mb_release()       __atomic_thread_fence(__ATOMIC_RELEASE)
-#define smp_mb__before_rmw()   ((void)0) /* the RMW macros above are sequentially consistent */
-#define smp_mb__after_rmw()    smp_mb()
+#define smp_wmb()            __atomic_thread_fence(__ATOMIC_RELEASE)
+#define smp_rmb()            __atomic_thread_fence(__ATOMIC_ACQUIRE)
+#define smp_mb_acquire()     __atomic_thread_fence(__ATOMIC_ACQUIRE)
+#define smp_mb_release()     __atomic_thread_fence(__ATOMIC_RELEASE)
+#define smp_mb__before_rmw() ((void)0) /* the RMW macros above are sequentially consistent */
+#define smp_mb__after_rmw()  smp_mb()
 
 #endif

@@ -113,13 +113,10 @@ bool blk_is_quiesced(BlockBackend *blk);
  * drained. offset and bytes are multiples of BDRV_SECTOR_SIZE. Returns 0 or a negative errno: -ENOMEDIUM without a
  * node, and those of bdrv_co_preadv().
  */
-int coroutine_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes, QEMUIOVector *qiov,
-                               BdrvRequestFlags flags);
-int coroutine_fn blk_co_pwritev(BlockBackend *blk, int64_t offset, int64_t bytes, QEMUIOVector *qiov,
-                                BdrvRequestFlags flags);
+int coroutine_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes, QEMUIOVector *qiov, BdrvRequestFlags flags);
+int coroutine_fn blk_co_pwritev(BlockBackend *blk, int64_t offset, int64_t bytes, QEMUIOVector *qiov, BdrvRequestFlags flags);
 int coroutine_fn blk_co_pread(BlockBackend *blk, int64_t offset, int64_t bytes, void *buf, BdrvRequestFlags flags);
-int coroutine_fn blk_co_pwrite(BlockBackend *blk, int64_t offset, int64_t bytes, const void *buf,
-                               BdrvRequestFlags flags);
+int coroutine_fn blk_co_pwrite(BlockBackend *blk, int64_t offset, int64_t bytes, const void *buf, BdrvRequestFlags flags);
 int coroutine_fn blk_co_flush(BlockBackend *blk);
 
 /* Length in bytes, or a negative errno. Coroutines of any thread; may yield. It reads the graph and is no request: a
@@ -131,9 +128,9 @@ int64_t coroutine_fn blk_co_getlength(BlockBackend *blk);
  * calling thread, and never before the call has returned. Any thread that has an AioContext; does not block. qiov must
  * live until then.
  */
-void blk_aio_preadv(BlockBackend *blk, int64_t offset, QEMUIOVector *qiov, BdrvRequestFlags flags,
-                    BlockCompletionFunc *cb, void *opaque);
-void blk_aio_pwritev(BlockBackend *blk, int64_t offset, QEMUIOVector *qiov, BdrvRequestFlags flags,
-                     BlockCompletionFunc *cb, void *opaque);
+void blk_aio_preadv(BlockBackend *blk, int64_t offset, QEMUIOVector *qiov, BdrvRequestFlags flags, BlockCompletionFunc *cb,
+                    void *opaque);
+void blk_aio_pwritev(BlockBackend *blk, int64_t offset, QEMUIOVector *qiov, BdrvRequestFlags flags, BlockCompletionFunc *cb,
+                     void *opaque);
 
 #endif

@@ -66,8 +66,7 @@ static int coroutine_fn blk_co_do_request(BlockBackend *blk, BlkRequestFn *reque
     return ret;
 }
 
-int coroutine_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes, QEMUIOVector *qiov,
-                               BdrvRequestFlags flags)
+int coroutine_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes, QEMUIOVector *qiov, BdrvRequestFlags flags)
 {
     int ret;
 
@@ -77,8 +76,7 @@ int coroutine_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes,
     return ret;
 }
 
-int coroutine_fn blk_co_pwritev(BlockBackend *blk, int64_t offset, int64_t bytes, QEMUIOVector *qiov,
-                                BdrvRequestFlags flags)
+int coroutine_fn blk_co_pwritev(BlockBackend *blk, int64_t offset, int64_t bytes, QEMUIOVector *qiov, BdrvRequestFlags flags)
 {
     int ret;
 
@@ -96,8 +94,7 @@ int coroutine_fn blk_co_pread(BlockBackend *blk, int64_t offset, int64_t bytes, 
     return blk_co_preadv(blk, offset, bytes, &qiov, flags);
 }
 
-int coroutine_fn blk_co_pwrite(BlockBackend *blk, int64_t offset, int64_t bytes, const void *buf,
-                               BdrvRequestFlags flags)
+int coroutine_fn blk_co_pwrite(BlockBackend *blk, int64_t offset, int64_t bytes, const void *buf, BdrvRequestFlags flags)
 {
     QEMUIOVector qiov;
 
@@ -105,8 +102,7 @@ int coroutine_fn blk_co_pwrite(BlockBackend *blk, int64_t offset, int64_t bytes,
     return blk_co_pwritev(blk, offset, bytes, &qiov, flags);
 }
 
-static int coroutine_fn blk_do_flush(BdrvChild *child, int64_t offset, int64_t bytes, QEMUIOVector *qiov,
-                                     BdrvRequestFlags flags)
+static int coroutine_fn blk_do_flush(BdrvChild *child, int64_t offset, int64_t bytes, QEMUIOVector *qiov, BdrvRequestFlags flags)
 {
     (void)offset, (void)bytes, (void)qiov, (void)flags;
     return bdrv_co_flush(child->bs);
@@ -174,8 +170,8 @@ static void coroutine_fn blk_aio_entry(void *opaque)
     blk_aio_complete(acb);
 }
 
-static void blk_aio_prwv(BlockBackend *blk, BlkRequestFn *request, int64_t offset, QEMUIOVector *qiov,
-                         BdrvRequestFlags flags, BlockCompletionFunc *cb, void *opaque)
+static void blk_aio_prwv(BlockBackend *blk, BlkRequestFn *request, int64_t offset, QEMUIOVector *qiov, BdrvRequestFlags flags,
+                         BlockCompletionFunc *cb, void *opaque)
 {
     AioContext *ctx = qemu_get_current_aio_context();
     BlkAioRequest *acb = g_new0(BlkAioRequest, 1);
@@ -198,14 +194,14 @@ static void blk_aio_prwv(BlockBackend *blk, BlkRequestFn *request, int64_t offse
     }
 }
 
-void blk_aio_preadv(BlockBackend *blk, int64_t offset, QEMUIOVector *qiov, BdrvRequestFlags flags,
-                    BlockCompletionFunc *cb, void *opaque)
+void blk_aio_preadv(BlockBackend *blk, int64_t offset, QEMUIOVector *qiov, BdrvRequestFlags flags, BlockCompletionFunc *cb,
+                    void *opaque)
 {
     blk_aio_prwv(blk, bdrv_co_preadv, offset, qiov, flags, cb, opaque);
 }
 
-void blk_aio_pwritev(BlockBackend *blk, int64_t offset, QEMUIOVector *qiov, BdrvRequestFlags flags,
-                     BlockCompletionFunc *cb, void *opaque)
+void blk_aio_pwritev(BlockBackend *blk, int64_t offset, QEMUIOVector *qiov, BdrvRequestFlags flags, BlockCompletionFunc *cb,
+                     void *opaque)
 {
     blk_aio_prwv(blk, bdrv_co_pwritev, offset, qiov, flags, cb, opaque);
 }

@@ -237,8 +237,7 @@ static void bdrv_replace_child_noperm(BdrvChild *child, BlockDriverState *new_bs
     }
 }
 
-BdrvChild *bdrv_root_attach_child(BlockDriverState *child_bs, const char *name, const BdrvChildClass *klass,
-                                  void *opaque)
+BdrvChild *bdrv_root_attach_child(BlockDriverState *child_bs, const char *name, const BdrvChildClass *klass, void *opaque)
 {
     BdrvChild *child = g_new0(BdrvChild, 1);
 

@@ -153,8 +153,7 @@ void bdrv_schedule_unref(BlockDriverState *bs);
  * everything drained. Takes over the caller's reference to child_bs. child_bs, with all that is connected to it, moves
  * to the parent's context. bdrv_attach_child() sets parent_bs->file or ->backing where the name says so.
  */
-BdrvChild *bdrv_root_attach_child(BlockDriverState *child_bs, const char *name, const BdrvChildClass *klass,
-                                  void *opaque);
+BdrvChild *bdrv_root_attach_child(BlockDriverState *child_bs, const char *name, const BdrvChildClass *klass, void *opaque);
 BdrvChild *bdrv_attach_child(BlockDriverState *parent_bs, BlockDriverState *child_bs, const char *name);
 
 /* Remove an edge and give up its reference. Main, under the graph write lock. */
@@ -204,10 +203,8 @@ void bdrv_wakeup(BlockDriverState *bs);
  * meanwhile; may yield. offset and bytes are multiples of BDRV_SECTOR_SIZE; qiov holds at least bytes. 0, or a
  * negative errno: -EIO outside the node, -EINVAL for an odd range, or what the driver says.
  */
-int coroutine_fn bdrv_co_preadv(BdrvChild *child, int64_t offset, int64_t bytes, QEMUIOVector *qiov,
-                                BdrvRequestFlags flags);
-int coroutine_fn bdrv_co_pwritev(BdrvChild *child, int64_t offset, int64_t bytes, QEMUIOVector *qiov,
-                                 BdrvRequestFlags flags);
+int coroutine_fn bdrv_co_preadv(BdrvChild *child, int64_t offset, int64_t bytes, QEMUIOVector *qiov, BdrvRequestFlags flags);
+int coroutine_fn bdrv_co_pwritev(BdrvChild *child, int64_t offset, int64_t bytes, QEMUIOVector *qiov, BdrvRequestFlags flags);
 int coroutine_fn bdrv_co_flush(BlockDriverState *bs);
 
 /* The node's length in bytes, or a negative errno. Like the above, but no request: a drained section does not wait for

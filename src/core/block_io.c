@@ -43,8 +43,7 @@ static int bdrv_check_request(int64_t offset, int64_t bytes, QEMUIOVector *qiov)
     return 0;
 }
 
-int coroutine_fn bdrv_co_preadv(BdrvChild *child, int64_t offset, int64_t bytes, QEMUIOVector *qiov,
-                                BdrvRequestFlags flags)
+int coroutine_fn bdrv_co_preadv(BdrvChild *child, int64_t offset, int64_t bytes, QEMUIOVector *qiov, BdrvRequestFlags flags)
 {
     BlockDriverState *bs = child->bs;
     int ret = bdrv_check_request(offset, bytes, qiov);
@@ -58,8 +57,7 @@ int coroutine_fn bdrv_co_preadv(BdrvChild *child, int64_t offset, int64_t bytes,
     return ret;
 }
 
-int coroutine_fn bdrv_co_pwritev(BdrvChild *child, int64_t offset, int64_t bytes, QEMUIOVector *qiov,
-                                 BdrvRequestFlags flags)
+int coroutine_fn bdrv_co_pwritev(BdrvChild *child, int64_t offset, int64_t bytes, QEMUIOVector *qiov, BdrvRequestFlags flags)
 {
     BlockDriverState *bs = child->bs;
     int ret = bdrv_check_request(offset, bytes, qiov);

@@ -42,8 +42,7 @@ static void coroutine_fn ram_wait_timer(BlockDriverState *bs, int64_t latency_ns
 {
     QEMUTimer timer;
 
-    aio_timer_init(bdrv_get_aio_context(bs), &timer, QEMU_CLOCK_REALTIME, SCALE_NS, ram_complete,
-                   qemu_coroutine_self());
+    aio_timer_init(bdrv_get_aio_context(bs), &timer, QEMU_CLOCK_REALTIME, SCALE_NS, ram_complete, qemu_coroutine_self());
     timer_mod(&timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + latency_ns);
     qemu_coroutine_yield();
 }
@@ -85,8 +84,7 @@ static int64_t ram_run(BDRVRamState *s, int64_t offset, int64_t bytes)
 }
 
 /* Sectors that were never written here: from the backing node as far as it goes, else zeros. */
-static int coroutine_fn ram_read_backing(BlockDriverState *bs, int64_t offset, int64_t bytes, QEMUIOVector *qiov,
-                                         size_t at)
+static int coroutine_fn ram_read_backing(BlockDriverState *bs, int64_t offset, int64_t bytes, QEMUIOVector *qiov, size_t at)
 {
     uint8_t *bounce = g_malloc0(bytes);
     int64_t length = bs->backing ? bdrv_co_getlength(bs->backing->bs) : 0;
@@ -107,8 +105,7 @@ static int coroutine_fn ram_read_backing(BlockDriverState *bs, int64_t offset, i
 }
 
 /* One run of sectors that are alike; returns its length or a negative errno. */
-static int64_t coroutine_fn ram_read_run(BlockDriverState *bs, int64_t offset, int64_t bytes, QEMUIOVector *qiov,
-                                         size_t at)
+static int64_t coroutine_fn ram_read_run(BlockDriverState *bs, int64_t offset, int64_t bytes, QEMUIOVector *qiov, size_t at)
 {
     BDRVRamState *s = bs->opaque;
     bool here;

@@ -63,8 +63,8 @@ static __attribute__((noinline)) Coroutine *get_leader(void)
 void coroutine_thread_reset(void)
 {
     current = NULL;
-    leader = (Coroutine){0};
-    leader_fiber = (CoroutineFiber){0};
+    leader = (Coroutine){ 0 };
+    leader_fiber = (CoroutineFiber){ 0 };
 }
 
 Coroutine *qemu_coroutine_self(void)
@@ -151,8 +151,8 @@ static void check_may_enter(Coroutine *co)
     const char *scheduled = qatomic_read(&co->scheduled);
 
     if (scheduled) {
-        core_fatal("double-entry", "Co-routine was already scheduled in '%s': coroutine %u (%s) entered by hand",
-                   scheduled, co->id, co->name);
+        core_fatal("double-entry", "Co-routine was already scheduled in '%s': coroutine %u (%s) entered by hand", scheduled,
+                   co->id, co->name);
     }
     if (co->caller) {
         core_fatal("double-entry", "Co-routine re-entered recursively: coroutine %u (%s)", co->id, co->name);

@@ -36,8 +36,7 @@ void coroutine_context_init(CoroutineContext *context, void *stack_low, size_t s
     context->uc.uc_stack.ss_sp = stack_low;
     context->uc.uc_stack.ss_size = stack_bytes;
     context->uc.uc_stack.ss_flags = 0;
-    makecontext(&context->uc, (void (*)(void))start, 4, (unsigned)f, (unsigned)(f >> 32), (unsigned)a,
-                (unsigned)(a >> 32));
+    makecontext(&context->uc, (void (*)(void))start, 4, (unsigned)f, (unsigned)(f >> 32), (unsigned)a, (unsigned)(a >> 32));
 }
 
 void coroutine_context_switch(CoroutineContext *from, CoroutineContext *to)

@@ -97,8 +97,8 @@ void coroutine_context_init(CoroutineContext *context, void *stack_low, size_t s
 }
 
 /* The stack may be poisoned for ASan below this frame; reading the two saved words is legal all the same. */
-__attribute__((no_sanitize("address", "thread")))
-void coroutine_context_frame(const CoroutineContext *context, const void **frame_pointer, const void **pc)
+__attribute__((no_sanitize("address", "thread"))) void coroutine_context_frame(const CoroutineContext *context,
+                                                                               const void **frame_pointer, const void **pc)
 {
     *frame_pointer = context->sp[SAVED_RBP];
     *pc = context->sp[SAVED_RETURN];

@@ -17,8 +17,7 @@ extern void (*core_fatal_hook)(const char *verdict, const char *message);
  * word of the closed list of verdicts ("double-entry", "assertion", "leak", ...); the message names the culprit. Never
  * returns.
  */
-__attribute__((noreturn, cold, format(printf, 2, 3)))
-void core_fatal(const char *verdict, const char *format, ...);
+__attribute__((noreturn, cold, format(printf, 2, 3))) void core_fatal(const char *verdict, const char *format, ...);
 
 /* Like assert(), but never compiled out, and with the verdict "assertion". */
 #define core_assert(condition)                                                                                   \

@@ -125,11 +125,10 @@ static inline void graph_lockable_auto_unlock_mainloop(GraphLockable *guard)
 
 /* Read the graph until the end of the enclosing block: in a coroutine, or in the main thread outside one. At most one
  * of each in a block. */
-#define GRAPH_RDLOCK_GUARD()                                                                                  \
-    __attribute__((cleanup(graph_lockable_auto_unlock), unused)) GraphLockable graph_guard_ =                 \
-        graph_lockable_auto_lock()
-#define GRAPH_RDLOCK_GUARD_MAINLOOP()                                                                         \
-    __attribute__((cleanup(graph_lockable_auto_unlock_mainloop), unused)) GraphLockable graph_main_guard_ =   \
-        graph_lockable_auto_lock_mainloop()
+#define GRAPH_RDLOCK_GUARD() \
+    __attribute__((cleanup(graph_lockable_auto_unlock), unused)) GraphLockable graph_guard_ = graph_lockable_auto_lock()
+#define GRAPH_RDLOCK_GUARD_MAINLOOP()                            \
+    __attribute__((cleanup(graph_lockable_auto_unlock_mainloop), \
+                   unused)) GraphLockable graph_main_guard_ = graph_lockable_auto_lock_mainloop()
 
 #endif

@@ -53,15 +53,14 @@ static inline void qemu_lockable_unlock(QemuLockable *lockable)
     lockable->unlock(lockable->object);
 }
 
-#define QEMU_LOCKABLE_OF_(pointer, kind)                                                   \
-    (&(QemuLockable){ .object = (pointer), .lock = qemu_lockable_##kind##_lock,            \
-                      .unlock = qemu_lockable_##kind##_unlock })
+#define QEMU_LOCKABLE_OF_(pointer, kind) \
+    (&(QemuLockable){ .object = (pointer), .lock = qemu_lockable_##kind##_lock, .unlock = qemu_lockable_##kind##_unlock })
 
 /* A QemuLockable for a QemuMutex *, a CoMutex *, or a QemuLockable * (returned as it is). The argument is not NULL. */
-#define QEMU_MAKE_LOCKABLE(pointer)                                    \
-    _Generic((pointer),                                                \
-        QemuLockable *: (pointer),                                     \
-        QemuMutex *: QEMU_LOCKABLE_OF_(pointer, mutex),                \
+#define QEMU_MAKE_LOCKABLE(pointer)                     \
+    _Generic((pointer),                                 \
+        QemuLockable *: (pointer),                      \
+        QemuMutex *: QEMU_LOCKABLE_OF_(pointer, mutex), \
         CoMutex *: QEMU_LOCKABLE_OF_(pointer, co_mutex))
 
 static inline QemuLockable qemu_lockable_guard_begin(QemuLockable *lockable)
@@ -77,17 +76,16 @@ static inline void qemu_lockable_guard_end(QemuLockable *guard)
     }
 }
 
-#define QEMU_LOCKABLE_GUARD_ __attribute__((cleanup(qemu_lockable_guard_end), unused)) QemuLockable
+#define QEMU_LOCKABLE_GUARD_  __attribute__((cleanup(qemu_lockable_guard_end), unused)) QemuLockable
 #define LOCKABLE_PASTE_(a, b) a##b
-#define LOCKABLE_NAME_(a, b) LOCKABLE_PASTE_(a, b)
+#define LOCKABLE_NAME_(a, b)  LOCKABLE_PASTE_(a, b)
 
-#define QEMU_LOCK_GUARD(pointer)                                        \
-    QEMU_LOCKABLE_GUARD_ LOCKABLE_NAME_(lock_guard_, __COUNTER__) =     \
-        qemu_lockable_guard_begin(QEMU_MAKE_LOCKABLE(pointer))
+#define QEMU_LOCK_GUARD(pointer) \
+    QEMU_LOCKABLE_GUARD_ LOCKABLE_NAME_(lock_guard_, __COUNTER__) = qemu_lockable_guard_begin(QEMU_MAKE_LOCKABLE(pointer))
 
 /* A loop of one turn: `break` leaves the statement, and return unlocks too. */
-#define WITH_QEMU_LOCK_GUARD(pointer)                                                                           \
-    for (QEMU_LOCKABLE_GUARD_ with_guard_ = qemu_lockable_guard_begin(QEMU_MAKE_LOCKABLE(pointer));             \
-         with_guard_.object; qemu_lockable_guard_end(&with_guard_), with_guard_.object = NULL)
+#define WITH_QEMU_LOCK_GUARD(pointer)                                                                                   \
+    for (QEMU_LOCKABLE_GUARD_ with_guard_ = qemu_lockable_guard_begin(QEMU_MAKE_LOCKABLE(pointer)); with_guard_.object; \
+         qemu_lockable_guard_end(&with_guard_), with_guard_.object = NULL)
 
 #endif

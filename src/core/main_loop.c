@@ -144,8 +144,8 @@ static int64_t fill_poll_fds(int64_t timeout_ns, int *max_priority)
     do {
         poll_fds_used = wanted;
         g_array_set_size(poll_fds, poll_fds_used);
-        wanted = (unsigned)g_main_context_query(g_context, *max_priority, &glib_timeout_ms,
-                                                (GPollFD *)(void *)poll_fds->data, (int)poll_fds_used);
+        wanted = (unsigned)g_main_context_query(g_context, *max_priority, &glib_timeout_ms, (GPollFD *)(void *)poll_fds->data,
+                                                (int)poll_fds_used);
     } while (wanted != poll_fds_used);
 
     return qemu_soonest_timeout(timeout_ns, glib_timeout_ms < 0 ? -1 : glib_timeout_ms * (int64_t)SCALE_MS);

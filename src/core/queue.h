@@ -17,13 +17,13 @@
  * PAIRS: SLIST_MOVE_ATOMIC
  * ELSE:  the consumer runs a callback that does not see what its producer wrote; QEMU e8d3b1a25f
  */
-#define SLIST_INSERT_HEAD_ATOMIC(head, element, field)                                                     \
-    do {                                                                                                   \
-        __typeof__(element) queue_old_;                                                                    \
-        do {                                                                                               \
-            queue_old_ = qatomic_read(&(head)->slh_first);                                                 \
-            (element)->field.sle_next = queue_old_;                                                        \
-        } while (qatomic_cmpxchg(&(head)->slh_first, queue_old_, (element)) != queue_old_);                \
+#define SLIST_INSERT_HEAD_ATOMIC(head, element, field)                                      \
+    do {                                                                                    \
+        __typeof__(element) queue_old_;                                                     \
+        do {                                                                                \
+            queue_old_ = qatomic_read(&(head)->slh_first);                                  \
+            (element)->field.sle_next = queue_old_;                                         \
+        } while (qatomic_cmpxchg(&(head)->slh_first, queue_old_, (element)) != queue_old_); \
     } while (0)
 
 /*
@@ -47,13 +47,13 @@
  * LIST_SAFE_REMOVE only.
  */
 #define LIST_IS_INSERTED(element, field) ((element)->field.le_prev != NULL)
-#define LIST_SAFE_REMOVE(element, field)               \
-    do {                                               \
-        if (LIST_IS_INSERTED(element, field)) {        \
-            LIST_REMOVE(element, field);               \
-            (element)->field.le_prev = NULL;           \
-            (element)->field.le_next = NULL;           \
-        }                                              \
+#define LIST_SAFE_REMOVE(element, field)        \
+    do {                                        \
+        if (LIST_IS_INSERTED(element, field)) { \
+            LIST_REMOVE(element, field);        \
+            (element)->field.le_prev = NULL;    \
+            (element)->field.le_next = NULL;    \
+        }                                       \
     } while (0)
 
 /*
@@ -64,32 +64,32 @@
  * PAIRS: LIST_FIRST_ATOMIC
  * ELSE:  the walk reads an element that is not filled in yet
  */
-#define LIST_INSERT_HEAD_ATOMIC(head, element, field)                        \
-    do {                                                                     \
-        (element)->field.le_next = (head)->lh_first;                         \
-        (element)->field.le_prev = &(head)->lh_first;                        \
-        if ((element)->field.le_next) {                                      \
+#define LIST_INSERT_HEAD_ATOMIC(head, element, field)                            \
+    do {                                                                         \
+        (element)->field.le_next = (head)->lh_first;                             \
+        (element)->field.le_prev = &(head)->lh_first;                            \
+        if ((element)->field.le_next) {                                          \
             (element)->field.le_next->field.le_prev = &(element)->field.le_next; \
-        }                                                                    \
-        qatomic_store_release(&(head)->lh_first, (element));                 \
+        }                                                                        \
+        qatomic_store_release(&(head)->lh_first, (element));                     \
     } while (0)
 #define LIST_FIRST_ATOMIC(head) qatomic_load_acquire(&(head)->lh_first)
 
 /* The variable next must be declared by the caller; the body may remove element, and nothing else, from the list. */
-#define LIST_FOREACH_SAFE(element, head, field, next)                                   \
+#define LIST_FOREACH_SAFE(element, head, field, next) \
     for ((element) = LIST_FIRST(head); (element) && ((next) = LIST_NEXT(element, field), 1); (element) = (next))
 
 /* Put the whole list source in front of the list head; source is empty afterwards. */
-#define STAILQ_PREPEND(head, source)                            \
-    do {                                                        \
-        if (!STAILQ_EMPTY(source)) {                            \
-            *(source)->stqh_last = (head)->stqh_first;          \
-            if (STAILQ_EMPTY(head)) {                           \
-                (head)->stqh_last = (source)->stqh_last;        \
-            }                                                   \
-            (head)->stqh_first = (source)->stqh_first;          \
-            STAILQ_INIT(source);                                \
-        }                                                       \
+#define STAILQ_PREPEND(head, source)                     \
+    do {                                                 \
+        if (!STAILQ_EMPTY(source)) {                     \
+            *(source)->stqh_last = (head)->stqh_first;   \
+            if (STAILQ_EMPTY(head)) {                    \
+                (head)->stqh_last = (source)->stqh_last; \
+            }                                            \
+            (head)->stqh_first = (source)->stqh_first;   \
+            STAILQ_INIT(source);                         \
+        }                                                \
     } while (0)
 
 #endif

@@ -128,8 +128,7 @@ bool timerlist_run_timers(QEMUTimerList *list)
 
 /* ---- timers ---- */
 
-void timer_init_full(QEMUTimer *timer, QEMUTimerList *list, QEMUClockType type, int scale, QEMUTimerCB *cb,
-                     void *opaque)
+void timer_init_full(QEMUTimer *timer, QEMUTimerList *list, QEMUClockType type, int scale, QEMUTimerCB *cb, void *opaque)
 {
     (void)type;
     timer->timer_list = list;

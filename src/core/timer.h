@@ -13,9 +13,9 @@
 
 #include "core/thread.h"
 
-#define SCALE_MS 1000000
-#define SCALE_US 1000
-#define SCALE_NS 1
+#define SCALE_MS               1000000
+#define SCALE_US               1000
+#define SCALE_NS               1
 #define NANOSECONDS_PER_SECOND 1000000000LL
 
 typedef enum QEMUClockType {
@@ -64,8 +64,7 @@ int64_t timerlist_deadline_ns(QEMUTimerList *list);
 bool timerlist_run_timers(QEMUTimerList *list);
 
 /* A timer in the list of the main loop, whose callback runs in main_loop_wait(). */
-void timer_init_full(QEMUTimer *timer, QEMUTimerList *list, QEMUClockType type, int scale, QEMUTimerCB *cb,
-                     void *opaque);
+void timer_init_full(QEMUTimer *timer, QEMUTimerList *list, QEMUClockType type, int scale, QEMUTimerCB *cb, void *opaque);
 void timer_init_ns(QEMUTimer *timer, QEMUClockType type, QEMUTimerCB *cb, void *opaque);
 void timer_init_ms(QEMUTimer *timer, QEMUClockType type, QEMUTimerCB *cb, void *opaque);
 QEMUTimer *timer_new_ns(QEMUClockType type, QEMUTimerCB *cb, void *opaque);

@@ -175,8 +175,7 @@ int cnd_wait(cnd_t *cond, mtx_t *mutex)
         return REAL(cnd_wait)(cond, mutex);
     }
     SCHED_POINT(SCHED_CALL_COND_WAIT, cond);
-    return c11_result(os_cond_wait((pthread_cond_t *)cond, (pthread_mutex_t *)mutex, SCHED_CALL_COND_WAIT,
-                                   SCHED_FOREVER));
+    return c11_result(os_cond_wait((pthread_cond_t *)cond, (pthread_mutex_t *)mutex, SCHED_CALL_COND_WAIT, SCHED_FOREVER));
 }
 
 int cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex, const struct timespec *restrict time)
@@ -190,8 +189,7 @@ int cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex, const struct time
     if (os_deadline(CLOCK_REALTIME, time, &deadline_ns)) {
         return thrd_error;
     }
-    return c11_result(os_cond_wait((pthread_cond_t *)cond, (pthread_mutex_t *)mutex, SCHED_CALL_COND_TIMEDWAIT,
-                                   deadline_ns));
+    return c11_result(os_cond_wait((pthread_cond_t *)cond, (pthread_mutex_t *)mutex, SCHED_CALL_COND_TIMEDWAIT, deadline_ns));
 }
 
 int cnd_signal(cnd_t *cond)

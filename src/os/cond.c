@@ -68,8 +68,7 @@ int pthread_cond_wait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict m
     return os_cond_wait(cond, mutex, SCHED_CALL_COND_WAIT, SCHED_FOREVER);
 }
 
-int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
-                           const struct timespec *restrict time)
+int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex, const struct timespec *restrict time)
 {
     uint64_t deadline_ns;
 

@@ -191,7 +191,11 @@ static void epoll_describe(OsFile *file, char *buffer, size_t size)
 }
 
 static const OsFileKind epoll_kind = {
-    .name = "epoll", .mode = 0600, .poll = epoll_poll, .release = epoll_release, .describe = epoll_describe,
+    .name = "epoll",
+    .mode = 0600,
+    .poll = epoll_poll,
+    .release = epoll_release,
+    .describe = epoll_describe,
 };
 
 /* ---- control */
@@ -343,7 +347,9 @@ int epoll_create(int size)
 static int wait_until(OsFile *file, struct epoll_event *events, int max, uint64_t deadline_ns)
 {
     SchedBlock block = {
-        .call = SCHED_CALL_EPOLL_WAIT, .spurious_ok = true, .object = (const void *)(uintptr_t)file->serial,
+        .call = SCHED_CALL_EPOLL_WAIT,
+        .spurious_ok = true,
+        .object = (const void *)(uintptr_t)file->serial,
         .deadline_ns = deadline_ns,
     };
     int count;
@@ -385,7 +391,9 @@ static uint64_t deadline_of_ms(int timeout_ms)
 static int wait_real(int fd, struct epoll_event *events, int max, uint64_t deadline_ns)
 {
     SchedBlock block = {
-        .call = SCHED_CALL_EPOLL_WAIT, .spurious_ok = true, .object = (const void *)os_fd_object(fd),
+        .call = SCHED_CALL_EPOLL_WAIT,
+        .spurious_ok = true,
+        .object = (const void *)os_fd_object(fd),
         .deadline_ns = deadline_ns,
     };
     int count;
@@ -406,8 +414,7 @@ static int wait_real(int fd, struct epoll_event *events, int max, uint64_t deadl
 
 static int wait_any(int fd, struct epoll_event *events, int max, uint64_t deadline_ns)
 {
-    return (int)os_result(os_fd_file(fd) ? wait_held(fd, events, max, deadline_ns)
-                                         : wait_real(fd, events, max, deadline_ns));
+    return (int)os_result(os_fd_file(fd) ? wait_held(fd, events, max, deadline_ns) : wait_real(fd, events, max, deadline_ns));
 }
 
 int epoll_wait(int fd, struct epoll_event *events, int max, int timeout_ms)

@@ -92,7 +92,11 @@ static void event_describe(OsFile *file, char *buffer, size_t size)
 }
 
 static const OsFileKind event_kind = {
-    .name = "eventfd", .mode = 0600, .poll = event_poll, .read = event_read, .write = event_write,
+    .name = "eventfd",
+    .mode = 0600,
+    .poll = event_poll,
+    .read = event_read,
+    .write = event_write,
     .describe = event_describe,
 };
 

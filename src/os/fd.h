@@ -23,8 +23,8 @@
 
 #include "sched/sched.h"
 
-#define OS_FD_FIRST 512
-#define OS_FD_COUNT 512 /* all below FD_SETSIZE */
+#define OS_FD_FIRST     512
+#define OS_FD_COUNT     512 /* all below FD_SETSIZE */
 #define OS_BUFFER_BYTES 65536u
 
 typedef struct OsFile OsFile;

@@ -202,8 +202,8 @@ static SchedCall futex_kind(int operation)
 /* Calls that neither wait nor tell about the machine's time. */
 static bool harmless(long number)
 {
-    return number == SYS_membarrier || number == SYS_getpid || number == SYS_sched_getattr ||
-           number == SYS_sched_setattr || number == SYS_getcpu || number == SYS_getrandom || number == SYS_memfd_create;
+    return number == SYS_membarrier || number == SYS_getpid || number == SYS_sched_getattr || number == SYS_sched_setattr ||
+           number == SYS_getcpu || number == SYS_getrandom || number == SYS_memfd_create;
 }
 
 long syscall(long number, ...)

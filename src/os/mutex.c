@@ -57,8 +57,7 @@ static bool owner_may_relock(const pthread_mutex_t *mutex)
     int type = mutex->__data.__kind & KIND_TYPE;
 
     /* for the owner the real function of these types counts, or refuses, and does not block */
-    return (type == PTHREAD_MUTEX_RECURSIVE || type == PTHREAD_MUTEX_ERRORCHECK) &&
-           mutex->__data.__owner == os_thread_tid();
+    return (type == PTHREAD_MUTEX_RECURSIVE || type == PTHREAD_MUTEX_ERRORCHECK) && mutex->__data.__owner == os_thread_tid();
 }
 
 /* Lock without blocking; EBUSY where the caller has to wait. */

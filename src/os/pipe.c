@@ -134,8 +134,7 @@ static void reader_release(OsFile *file)
 
 static void reader_describe(OsFile *file, char *buffer, size_t size)
 {
-    snprintf(buffer, size, " (reads), %zu bytes unread%s", reader_available(file),
-             file->pipe->writer ? "" : ", writer closed");
+    snprintf(buffer, size, " (reads), %zu bytes unread%s", reader_available(file), file->pipe->writer ? "" : ", writer closed");
 }
 
 /* ---- the writer's end */
@@ -209,13 +208,23 @@ static size_t writer_available(OsFile *file)
 }
 
 static const OsFileKind reader_kind = {
-    .name = "pipe", .mode = S_IFIFO | 0600, .poll = reader_poll, .read = reader_read, .release = reader_release,
-    .available = reader_available, .describe = reader_describe,
+    .name = "pipe",
+    .mode = S_IFIFO | 0600,
+    .poll = reader_poll,
+    .read = reader_read,
+    .release = reader_release,
+    .available = reader_available,
+    .describe = reader_describe,
 };
 
 static const OsFileKind writer_kind = {
-    .name = "pipe", .mode = S_IFIFO | 0600, .poll = writer_poll, .write = writer_write, .release = writer_release,
-    .available = writer_available, .describe = writer_describe,
+    .name = "pipe",
+    .mode = S_IFIFO | 0600,
+    .poll = writer_poll,
+    .write = writer_write,
+    .release = writer_release,
+    .available = writer_available,
+    .describe = writer_describe,
 };
 
 /* ---- making one */

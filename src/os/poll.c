@@ -26,8 +26,7 @@
 REAL_SYMBOL(poll)
 REAL_SYMBOL(ppoll)
 extern int __poll_chk(struct pollfd *fds, nfds_t count, int timeout_ms, size_t bytes);
-extern int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask,
-                       size_t bytes);
+extern int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t bytes);
 extern void __chk_fail(void) __attribute__((noreturn));
 REAL_SYMBOL(__poll_chk)
 REAL_SYMBOL(__ppoll_chk)
@@ -72,7 +71,8 @@ static void join(const struct pollfd *fds, unsigned count, PollWait *waits)
         OsFile *file = os_fd_file(fds[i].fd);
 
         waits[i] = (PollWait){
-            .file = file, .waiter.data = (uint64_t)(unsigned short)fds[i].events | POLLERR | POLLHUP,
+            .file = file,
+            .waiter.data = (uint64_t)(unsigned short)fds[i].events | POLLERR | POLLHUP,
         };
         if (file) {
             os_file_hold(file);
@@ -106,7 +106,9 @@ uintptr_t os_poll_object(const struct pollfd *fds, unsigned count)
 int os_poll(struct pollfd *fds, unsigned count, short always, SchedCall call, uint64_t deadline_ns)
 {
     SchedBlock block = {
-        .call = call, .spurious_ok = true, .object = (const void *)os_poll_object(fds, count),
+        .call = call,
+        .spurious_ok = true,
+        .object = (const void *)os_poll_object(fds, count),
         .deadline_ns = deadline_ns,
     };
     PollWait *waits = NULL;

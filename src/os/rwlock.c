@@ -34,8 +34,7 @@ static void wake_waiters(pthread_rwlock_t *lock)
 static int try_read(pthread_rwlock_t *lock)
 {
     os_touch(lock);
-    if (lock->__data.__flags == PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP &&
-        os_waitq_length(OS_WAIT_RWLOCK_WRITE, lock)) {
+    if (lock->__data.__flags == PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP && os_waitq_length(OS_WAIT_RWLOCK_WRITE, lock)) {
         return EBUSY;
     }
     return REAL(pthread_rwlock_tryrdlock)(lock);
@@ -50,7 +49,9 @@ static int try_write(pthread_rwlock_t *lock)
 static int lock_until(pthread_rwlock_t *lock, bool write, uint64_t deadline_ns)
 {
     SchedBlock block = {
-        .call = write ? SCHED_CALL_RWLOCK_WRLOCK : SCHED_CALL_RWLOCK_RDLOCK, .object = lock, .deadline_ns = deadline_ns,
+        .call = write ? SCHED_CALL_RWLOCK_WRLOCK : SCHED_CALL_RWLOCK_RDLOCK,
+        .object = lock,
+        .deadline_ns = deadline_ns,
     };
     int error = write ? try_write(lock) : try_read(lock);
 

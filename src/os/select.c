@@ -99,8 +99,7 @@ static int select_until(const Sets *sets, int end, uint64_t deadline_ns)
            keep(sets->excepts, end, fds, count, EXCEPTS);
 }
 
-int select(int end, fd_set *restrict reads, fd_set *restrict writes, fd_set *restrict excepts,
-           struct timeval *restrict timeout)
+int select(int end, fd_set *restrict reads, fd_set *restrict writes, fd_set *restrict excepts, struct timeval *restrict timeout)
 {
     const Sets sets = { reads, writes, excepts };
     uint64_t deadline_ns = SCHED_FOREVER, left_ns;

@@ -137,8 +137,14 @@ static void socket_describe(OsFile *file, char *buffer, size_t size)
 }
 
 static const OsFileKind socket_kind = {
-    .name = "socket", .mode = S_IFSOCK | 0777, .poll = socket_poll, .read = socket_read, .write = socket_write,
-    .release = socket_release, .available = socket_available, .describe = socket_describe,
+    .name = "socket",
+    .mode = S_IFSOCK | 0777,
+    .poll = socket_poll,
+    .read = socket_read,
+    .write = socket_write,
+    .release = socket_release,
+    .available = socket_available,
+    .describe = socket_describe,
 };
 
 /* ---- socketpair */

@@ -72,7 +72,11 @@ static void timer_describe(OsFile *file, char *buffer, size_t size)
 }
 
 static const OsFileKind timer_kind = {
-    .name = "timerfd", .mode = 0600, .poll = timer_poll, .read = timer_read, .release = timer_release,
+    .name = "timerfd",
+    .mode = 0600,
+    .poll = timer_poll,
+    .read = timer_read,
+    .release = timer_release,
     .describe = timer_describe,
 };
 

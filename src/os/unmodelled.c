@@ -44,19 +44,19 @@
 
 typedef long Call(long, long, long, long, long, long);
 
-#define DEFINE(name)                                                                                                   \
-    extern Call intercepted_##name __asm__("__interceptor_" #name) __attribute__((weak));                              \
-    Call unmodelled_##name __asm__(#name);                                                                             \
-    long unmodelled_##name(long a, long b, long c, long d, long e, long f)                                             \
-    {                                                                                                                  \
-        static Call *real;                                                                                             \
-        if (sched_here()) {                                                                                            \
-            sched_fail("unmodelled", #name " is not modelled");                                                        \
-        }                                                                                                              \
-        if (!real) {                                                                                                   \
-            real = intercepted_##name ? intercepted_##name : (Call *)os_libc(#name);                                   \
-        }                                                                                                              \
-        return real(a, b, c, d, e, f);                                                                                 \
+#define DEFINE(name)                                                                      \
+    extern Call intercepted_##name __asm__("__interceptor_" #name) __attribute__((weak)); \
+    Call unmodelled_##name __asm__(#name);                                                \
+    long unmodelled_##name(long a, long b, long c, long d, long e, long f)                \
+    {                                                                                     \
+        static Call *real;                                                                \
+        if (sched_here()) {                                                               \
+            sched_fail("unmodelled", #name " is not modelled");                           \
+        }                                                                                 \
+        if (!real) {                                                                      \
+            real = intercepted_##name ? intercepted_##name : (Call *)os_libc(#name);      \
+        }                                                                                 \
+        return real(a, b, c, d, e, f);                                                    \
     }
 
 UNMODELLED(DEFINE)

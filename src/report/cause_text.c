@@ -22,8 +22,7 @@ static void say_write(FILE *out, CheckTrace trace, ReportValues *values, const C
                  report_step_function(&trace.steps[cause->write_step]), check_thread_name(cause->waiter));
     }
     report_add_place(&text, &trace.steps[cause->write_step]);
-    fprintf(out, "  cause  %s%s\n", line,
-            cause->check_step == CHECK_NO_STEP && cause->wake_step == CHECK_NO_STEP ? "" : ";");
+    fprintf(out, "  cause  %s%s\n", line, cause->check_step == CHECK_NO_STEP && cause->wake_step == CHECK_NO_STEP ? "" : ";");
 }
 
 static void say_check(FILE *out, CheckTrace trace, ReportValues *values, const CheckCause *cause)
@@ -92,6 +91,6 @@ void report_cause(FILE *out, CheckTrace trace, const CheckResult *check, const C
     }
     fprintf(out, "  %s  Woken by hand, %s %s: ", known ? "     " : "cause", check_thread_name(cause->waiter),
             what_it_did(experiment->progress));
-    fprintf(out, "%s\n", check->verdict == CHECK_LATE_WAKEUP ? "it did not have to wait for a timer."
-                                                              : "a missed wakeup, not a deadlock.");
+    fprintf(out, "%s\n",
+            check->verdict == CHECK_LATE_WAKEUP ? "it did not have to wait for a timer." : "a missed wakeup, not a deadlock.");
 }

@@ -141,8 +141,7 @@ static void print_how_it_ended(FILE *out, const ReportFinding *finding, const Re
         text_add(&text, "quiescent: %u thread%s asleep, no timer, no I/O", facts->asleep, plural(facts->asleep));
         break;
     case SCHED_LATE:
-        text_add(&text, "idle: %u thread%s asleep, no I/O, nothing but a timer far away", facts->asleep,
-                 plural(facts->asleep));
+        text_add(&text, "idle: %u thread%s asleep, no I/O, nothing but a timer far away", facts->asleep, plural(facts->asleep));
         break;
     case SCHED_STEP_BOUND:
     case SCHED_TIME_BOUND:
@@ -163,8 +162,8 @@ static void print_numbers(FILE *out, const ReportFinding *finding)
 {
     const SchedResult *result = finding->result;
 
-    fprintf(out, "  %llu preemption%s, %zu byte%s; ", (unsigned long long)result->preemptions,
-            plural(result->preemptions), finding->input_bytes, plural(finding->input_bytes));
+    fprintf(out, "  %llu preemption%s, %zu byte%s; ", (unsigned long long)result->preemptions, plural(result->preemptions),
+            finding->input_bytes, plural(finding->input_bytes));
     if (finding->execution) {
         fprintf(out, "execution %llu; ", (unsigned long long)finding->execution);
     }

@@ -298,8 +298,7 @@ static bool is_lost_wakeup(const CheckResult *check)
     return check->verdict == CHECK_MISSED_WAKEUP || check->verdict == CHECK_LATE_WAKEUP;
 }
 
-unsigned report_choose_rows(CheckTrace trace, const CheckResult *check, ReportRow rows[REPORT_ROWS_MAX],
-                            size_t *hidden)
+unsigned report_choose_rows(CheckTrace trace, const CheckResult *check, ReportRow rows[REPORT_ROWS_MAX], size_t *hidden)
 {
     Choice choice = { .trace = trace };
 

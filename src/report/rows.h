@@ -18,7 +18,6 @@ typedef struct ReportRow {
 
 /* Fill rows[] with at most REPORT_ROWS_MAX steps in order; returns how many. *hidden: steps that mattered, too, but
  * found no room. */
-unsigned report_choose_rows(CheckTrace trace, const CheckResult *check, ReportRow rows[REPORT_ROWS_MAX],
-                            size_t *hidden);
+unsigned report_choose_rows(CheckTrace trace, const CheckResult *check, ReportRow rows[REPORT_ROWS_MAX], size_t *hidden);
 
 #endif

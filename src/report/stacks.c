@@ -54,8 +54,9 @@ static bool is_one_of(const char *name, const char *const *names)
 /* How a program says that it has failed: whoever called these is the culprit. */
 static bool is_fatal_function(const ReportFrame *frame)
 {
-    static const char *const names[] = { "core_fatal", "abort", "__assert_fail", "g_assertion_message",
-                                         "g_assertion_message_expr", NULL };
+    static const char *const names[] = {
+        "core_fatal", "abort", "__assert_fail", "g_assertion_message", "g_assertion_message_expr", NULL
+    };
 
     return is_one_of(frame->function, names);
 }
@@ -199,9 +200,9 @@ void report_stack_print(FILE *out, const ReportStack *stack, unsigned first, uns
 static bool is_general_wait(const char *function)
 {
     static const char *const prefixes[] = {
-        "aio_poll", "fdmon_", "g_", "main_loop_", "os_host_main_loop", "qemu_poll_", "qemu_cond_", "qemu_event_",
-        "qemu_futex_", "qemu_mutex_", "qemu_sem_", "qemu_thread_join", "coroutine_", "qemu_coroutine_yield", "futex",
-        "syscall", "sched_", NULL,
+        "aio_poll",    "fdmon_",      "g_",          "main_loop_", "os_host_main_loop", "qemu_poll_", "qemu_cond_",
+        "qemu_event_", "qemu_futex_", "qemu_mutex_", "qemu_sem_",  "qemu_thread_join",  "coroutine_", "qemu_coroutine_yield",
+        "futex",       "syscall",     "sched_",      NULL,
     };
 
     for (unsigned i = 0; prefixes[i]; i++) {

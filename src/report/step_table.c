@@ -155,8 +155,8 @@ static void add_where(Text *text, Column *column, const SchedStep *step, bool sh
 
 static bool says_all(const SchedStep *step)
 {
-    return step->operation == SCHED_CALL && (step->call == SCHED_CALL_START || step->call == SCHED_CALL_EXIT ||
-                                             step->call == SCHED_CALL_CLOCK_ADVANCE);
+    return step->operation == SCHED_CALL &&
+           (step->call == SCHED_CALL_START || step->call == SCHED_CALL_EXIT || step->call == SCHED_CALL_CLOCK_ADVANCE);
 }
 
 static void fill_cell(Table *table, ReportValues *values, const ReportRow *row, Cell *cell)

@@ -67,8 +67,7 @@ void report_add_field(Text *text, const char *expression)
         expression++;
     }
     length = strlen(expression);
-    while (length > 0 && (expression[length - 1] == ')' || expression[length - 1] == ' ') &&
-           !memchr(expression, '(', length)) {
+    while (length > 0 && (expression[length - 1] == ')' || expression[length - 1] == ' ') && !memchr(expression, '(', length)) {
         length--; /* of a bracket that was opened above */
     }
 

@@ -27,8 +27,7 @@ static void name_recursion(ReportFacts *facts)
     for (unsigned i = 0; i < stack->count; i++) {
         names[i] = stack->frames[i]->function;
     }
-    if (!check_recursion(names, stack->count, &facts->recursion, facts->recursion_text,
-                         sizeof(facts->recursion_text))) {
+    if (!check_recursion(names, stack->count, &facts->recursion, facts->recursion_text, sizeof(facts->recursion_text))) {
         facts->recursion = (CheckCycle){ 0 };
     }
     free(names);
@@ -106,8 +105,8 @@ static void say_lost_wakeup(Text *text, const ReportFinding *finding, const Repo
 {
     const char *waker = waker_function(finding);
 
-    text_add(text, "%s waits in %s, %s", check_thread_name(finding->check->cause.waiter),
-             waiter_function(finding, facts), waker ? waker : "nobody");
+    text_add(text, "%s waits in %s, %s", check_thread_name(finding->check->cause.waiter), waiter_function(finding, facts),
+             waker ? waker : "nobody");
     text_add(text, waker ? " did not wake it" : " woke it");
 }
 
@@ -186,8 +185,8 @@ static void say_livelock(Text *text, const ReportFinding *finding, const ReportF
     if (check->loop.length && check->loop_threads == 1) {
         CheckTrace trace = check_trace();
 
-        text_add(text, "%s repeats %zu step%s", check_thread_name(trace.steps[check->loop.first].thread),
-                 check->loop.length, check->loop.length == 1 ? "" : "s");
+        text_add(text, "%s repeats %zu step%s", check_thread_name(trace.steps[check->loop.first].thread), check->loop.length,
+                 check->loop.length == 1 ? "" : "s");
     } else if (check->loop.length) {
         text_add(text, "%u threads repeat %zu steps", check->loop_threads, check->loop.length);
     } else {

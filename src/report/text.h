@@ -50,8 +50,7 @@ static inline void text_add_duration(Text *text, uint64_t ns)
     uint64_t tenths = ns / (units[i].ns / 10 ? units[i].ns / 10 : 1) % 10;
 
     if (i < 3 && tenths && ns < 100 * units[i].ns) {
-        text_add(text, "%llu.%llu %s", (unsigned long long)(ns / units[i].ns), (unsigned long long)tenths,
-                 units[i].name);
+        text_add(text, "%llu.%llu %s", (unsigned long long)(ns / units[i].ns), (unsigned long long)tenths, units[i].name);
     } else {
         text_add(text, "%llu %s", (unsigned long long)(ns / units[i].ns), units[i].name);
     }

@@ -6,8 +6,8 @@
  */
 #include "sched/internal.h"
 
-#define TIMERS_MAX     4096u
-#define LOOK_STEP_NS   100u /* each look at the clock moves it, so that a loop that waits for time to pass ends */
+#define TIMERS_MAX   4096u
+#define LOOK_STEP_NS 100u /* each look at the clock moves it, so that a loop that waits for time to pass ends */
 
 typedef struct Entry {
     uint64_t deadline_ns, order;

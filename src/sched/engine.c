@@ -252,6 +252,28 @@ static uint32_t count_threads_left(void)
     return left;
 }
 
+static void release_to_root(void *unused)
+{
+    (void)unused;
+    engine_release(&engine.root);
+}
+
+/* TSan: what the fibers of a failed execution did comes before all that the kernel thread, and so the next execution, does. A fiber that
+ * has ended has said so itself; one that never ran has done nothing. */
+static void order_after_fibers(void)
+{
+    if (!__tsan_release) {
+        return;
+    }
+    for (uint32_t i = 0; i < engine.thread_count; i++) {
+        SchedThread *thread = sched_thread_slot_id(i);
+
+        if (thread->state != THREAD_ENDED && thread->started) {
+            sched_thread_interrupt(thread, release_to_root, NULL);
+        }
+    }
+}
+
 const SchedResult *sched_run(void (*function)(void *), void *argument, const SchedPlan *plan, const SchedLimits *limits)
 {
     Body body = { function, argument };
@@ -287,6 +309,7 @@ const SchedResult *sched_run(void (*function)(void *), void *argument, const Sch
         engine.result.culprit = sched_examine();
     }
     engine.running = false;
+    order_after_fibers();
     engine_acquire(&engine.root);
     return &engine.result;
 }

@@ -57,7 +57,8 @@ void sched_install_fault_handler(void)
     if (sigaltstack(NULL, &old) == 0 && old.ss_flags & SS_DISABLE) {
         stack.ss_sp = mmap(NULL, SIGNAL_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (stack.ss_sp == MAP_FAILED || sigaltstack(&stack, NULL)) {
-            fprintf(stderr, "wakefuzz: no signal stack (%s): an overflow of a guard page will end the process\n", strerror(errno));
+            fprintf(stderr, "wakefuzz: no signal stack (%s): an overflow of a guard page will end the process\n",
+                    strerror(errno));
             return;
         }
     }

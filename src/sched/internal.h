@@ -71,7 +71,7 @@ struct SchedThread {
     /* life */
     void *(*function)(void *);
     void *argument, *value;
-    bool reaped, used;
+    bool reaped, used, started;
     SchedQueue joiners;
     void *slot;
     char name[SCHED_NAME_BYTES];

@@ -12,9 +12,9 @@
 
 #include "sched/internal.h"
 
-#define PAIR_BITS     (1u << 16)
-#define COUNTERS      4096u
-#define SITES_MAX     4096u
+#define PAIR_BITS (1u << 16)
+#define COUNTERS  4096u
+#define SITES_MAX 4096u
 
 __attribute__((section("__libfuzzer_extra_counters"), used)) static uint8_t extra_counters[COUNTERS];
 
@@ -81,7 +81,9 @@ void sched_learn_access(SchedObject *object, uint16_t site, bool reads, bool wri
 {
     uint16_t before = object->last_site;
     bool shared = object->last_writer != sched_self_->id;
-    uint32_t pair = ((uint32_t)before * 0x9e3779b1u ^ (uint32_t)site * 0x85ebca6bu ^ (uint32_t)shared << 31 ^ (uint32_t)writes << 30) >> 16;
+    uint32_t pair = ((uint32_t)before * 0x9e3779b1u ^ (uint32_t)site * 0x85ebca6bu ^ (uint32_t)shared << 31 ^
+                     (uint32_t)writes << 30) >>
+                    16;
     uint64_t bit = 1ull << (pair % 64);
 
     object->last_site = site;
@@ -96,7 +98,8 @@ void sched_learn_access(SchedObject *object, uint16_t site, bool reads, bool wri
 
 void sched_learn_wake(const SchedThread *waker, const SchedThread *waiter)
 {
-    count((uint32_t)waker->event.site * 26881u ^ (waiter->block ? (uint32_t)waiter->block->call : 0) ^ (uint32_t)waiter->event.site);
+    count((uint32_t)waker->event.site * 26881u ^ (waiter->block ? (uint32_t)waiter->block->call : 0) ^
+          (uint32_t)waiter->event.site);
 }
 
 /* A random learned site with the wanted effect, in the group (0: any). */

@@ -15,8 +15,7 @@ static void draw_constraints(SchedRandom *random, SchedPlan *plan)
     unsigned wanted = sched_random_below(random, SCHED_CONSTRAINTS_MAX + 1);
 
     plan->constraint_count = 0;
-    while (plan->constraint_count < wanted &&
-           sched_learn_draw_constraint(random, &plan->constraints[plan->constraint_count])) {
+    while (plan->constraint_count < wanted && sched_learn_draw_constraint(random, &plan->constraints[plan->constraint_count])) {
         plan->constraint_count++;
     }
 }

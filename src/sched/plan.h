@@ -38,7 +38,8 @@ typedef struct SchedConstraint {
 typedef struct SchedOverride {
     uint16_t decision; /* counted from 0, for each thread apart */
     uint16_t thread;
-    uint16_t choice; /* at a point: 0 first in, first out; SCHED_CHOICE_CLOCK; else thread choice - 1. At sched_choose(): itself */
+    uint16_t
+        choice; /* at a point: 0 first in, first out; SCHED_CHOICE_CLOCK; else thread choice - 1. At sched_choose(): itself */
 } SchedOverride;
 
 #define SCHED_CHOICE_CLOCK 0xffffu /* the clock advances to the next timer */

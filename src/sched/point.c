@@ -232,7 +232,8 @@ void sched_atomic(SchedSite *site, const volatile void *object, uint64_t new_val
             point(self, false);
         }
     }
-    step = sched_record(self->id, self, (SchedOperation)site->operation, SCHED_CALL_NONE, (uintptr_t)object, identity ? identity->id : 0);
+    step = sched_record(self->id, self, (SchedOperation)site->operation, SCHED_CALL_NONE, (uintptr_t)object,
+                        identity ? identity->id : 0);
     step->site = site;
     step->old_value = value_of(object, site->size_bytes);
     step->new_value = site->operation == SCHED_STORE ? new_value : step->old_value;

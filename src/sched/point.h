@@ -38,21 +38,24 @@ void sched_atomic(SchedSite *site, const volatile void *object, uint64_t new_val
 /* The read-modify-write announced last by this thread has been done. */
 void sched_atomic_done(void);
 
-#define SCHED_SITE_(operation_, expression_, size_)                                                     \
-    static SchedSite sched_site_ __attribute__((section("sched_sites"), used, aligned(8))) = {          \
-        .file = __FILE__, .function = __func__, .expression = expression_, .line = __LINE__,            \
-        .operation = operation_, .size_bytes = size_}
+#define SCHED_SITE_(operation_, expression_, size_)                                                                       \
+    static SchedSite sched_site_ __attribute__((section("sched_sites"), used, aligned(8))) = { .file = __FILE__,          \
+                                                                                               .function = __func__,      \
+                                                                                               .expression = expression_, \
+                                                                                               .line = __LINE__,          \
+                                                                                               .operation = operation_,   \
+                                                                                               .size_bytes = size_ }
 
-#define SCHED_ATOMIC_POINT(operation, text, pointer, new_value)       \
-    do {                                                              \
-        SCHED_SITE_(operation, text, sizeof(*(pointer)));             \
-        sched_atomic(&sched_site_, pointer, new_value);               \
+#define SCHED_ATOMIC_POINT(operation, text, pointer, new_value) \
+    do {                                                        \
+        SCHED_SITE_(operation, text, sizeof(*(pointer)));       \
+        sched_atomic(&sched_site_, pointer, new_value);         \
     } while (0)
 
-#define SCHED_FENCE_POINT()                          \
-    do {                                             \
-        SCHED_SITE_(SCHED_FENCE, "smp_mb", 0);       \
-        sched_atomic(&sched_site_, NULL, 0);         \
+#define SCHED_FENCE_POINT()                    \
+    do {                                       \
+        SCHED_SITE_(SCHED_FENCE, "smp_mb", 0); \
+        sched_atomic(&sched_site_, NULL, 0);   \
     } while (0)
 
 #endif

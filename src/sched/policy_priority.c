@@ -6,7 +6,7 @@
  */
 #include "sched/policy.h"
 
-#define DEPTH_MAX   5u
+#define DEPTH_MAX    5u
 #define LENGTH_LEAST 16u
 
 static struct {
@@ -161,7 +161,8 @@ static void pos_begin(const SchedPlan *plan, SchedRandom *random)
 
 static void pending_add(SchedThread *thread)
 {
-    SchedObject *object = thread->event.reads || thread->event.writes ? thread->event.object : NULL; /* else it races with nothing */
+    SchedObject *object = thread->event.reads || thread->event.writes ? thread->event.object
+                                                                      : NULL; /* else it races with nothing */
 
     thread->pending_object = object;
     if (!object) {

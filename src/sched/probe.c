@@ -4,7 +4,7 @@
  */
 #include "sched/engine.h"
 
-#define engine sched_engine_
+#define engine          sched_engine_
 #define PROBE_STEPS_MAX 20000u
 
 bool sched_probe(SchedThread *thread, SchedProbe *probe)

@@ -23,21 +23,21 @@
 #define SCHED_NAME_BYTES  24u
 
 /* The calls of the simulated OS, as kinds of steps. Their order is part of every trace hash: append only. */
-#define SCHED_CALLS(X)                                                                                            \
-    X(START) X(EXIT) X(CREATE) X(JOIN) X(DETACH) X(ONCE)                                                          \
-    X(MUTEX_LOCK) X(MUTEX_TRYLOCK) X(MUTEX_TIMEDLOCK) X(MUTEX_UNLOCK)                                             \
-    X(RWLOCK_RDLOCK) X(RWLOCK_WRLOCK) X(RWLOCK_UNLOCK) X(SPIN_LOCK) X(SPIN_UNLOCK) X(BARRIER_WAIT)                \
-    X(COND_WAIT) X(COND_TIMEDWAIT) X(COND_SIGNAL) X(COND_BROADCAST) X(SEM_WAIT) X(SEM_POST)                       \
-    X(FUTEX_WAIT) X(FUTEX_WAKE) X(EVENTFD) X(PIPE) X(SOCKETPAIR) X(TIMERFD) X(EPOLL)                              \
-    X(READ) X(WRITE) X(CLOSE) X(FCNTL) X(POLL) X(SELECT) X(EPOLL_WAIT) X(CLOCK) X(SLEEP) X(YIELD) X(OTHER)        \
-    X(TIMEOUT) X(CLOCK_ADVANCE) X(SPURIOUS) X(IO_SUBMIT) X(IO_GETEVENTS) X(IO_COMPLETE)
+#define SCHED_CALLS(X)                                                                                                        \
+    X(START)                                                                                                                  \
+    X(EXIT) X(CREATE) X(JOIN) X(DETACH) X(ONCE) X(MUTEX_LOCK) X(MUTEX_TRYLOCK) X(MUTEX_TIMEDLOCK) X(MUTEX_UNLOCK)             \
+        X(RWLOCK_RDLOCK) X(RWLOCK_WRLOCK) X(RWLOCK_UNLOCK) X(SPIN_LOCK) X(SPIN_UNLOCK) X(BARRIER_WAIT) X(COND_WAIT)           \
+            X(COND_TIMEDWAIT) X(COND_SIGNAL) X(COND_BROADCAST) X(SEM_WAIT) X(SEM_POST) X(FUTEX_WAIT) X(FUTEX_WAKE) X(EVENTFD) \
+                X(PIPE) X(SOCKETPAIR) X(TIMERFD) X(EPOLL) X(READ) X(WRITE) X(CLOSE) X(FCNTL) X(POLL) X(SELECT) X(EPOLL_WAIT)  \
+                    X(CLOCK) X(SLEEP) X(YIELD) X(OTHER) X(TIMEOUT) X(CLOCK_ADVANCE) X(SPURIOUS) X(IO_SUBMIT) X(IO_GETEVENTS)  \
+                        X(IO_COMPLETE)
 
 typedef enum SchedCall {
     SCHED_CALL_NONE,
 #define X(name) SCHED_CALL_##name,
     SCHED_CALLS(X)
 #undef X
-    SCHED_CALL_COUNT
+        SCHED_CALL_COUNT
 } SchedCall;
 
 /* "mutex_lock" for SCHED_CALL_MUTEX_LOCK. Any thread. */
@@ -170,11 +170,11 @@ void sched_wake(SchedThread *thread);
 /* One of n > 0 choices, 0 being the first-in-first-out one (which waiter is woken). Not a point, but a decision. */
 unsigned sched_choose(unsigned n);
 
-void sched_queue_add(SchedQueue *queue, SchedWaiter *waiter);    /* at the end; waiter->thread is the caller */
-void sched_queue_remove(SchedWaiter *waiter);                    /* no-op when in no queue */
-SchedThread *sched_queue_wake_first(SchedQueue *queue);          /* removes it; NULL when empty */
-unsigned sched_queue_wake_all(SchedQueue *queue);                /* removes them; how many */
-SchedThread *sched_queue_wake_chosen(SchedQueue *queue);         /* which one is a decision; removes it; NULL when empty */
+void sched_queue_add(SchedQueue *queue, SchedWaiter *waiter); /* at the end; waiter->thread is the caller */
+void sched_queue_remove(SchedWaiter *waiter); /* no-op when in no queue */
+SchedThread *sched_queue_wake_first(SchedQueue *queue); /* removes it; NULL when empty */
+unsigned sched_queue_wake_all(SchedQueue *queue); /* removes them; how many */
+SchedThread *sched_queue_wake_chosen(SchedQueue *queue); /* which one is a decision; removes it; NULL when empty */
 unsigned sched_queue_length(const SchedQueue *queue);
 
 /* ------------------------------------------------------------------------------------------- virtual time */
@@ -196,19 +196,19 @@ __attribute__((noreturn)) void sched_thread_exit(void *value);
 /* Called on each fiber when its function has returned or sched_thread_exit() was called, before it counts as ended. The OS layer runs
  * key destructors there; points are allowed. */
 void sched_on_thread_end(void (*function)(SchedThread *));
-SchedThread *sched_thread_self(void);                      /* NULL when the caller is no fiber */
-SchedThread *sched_thread_by_id(uint32_t id);              /* NULL when there is none; any time after an execution too */
-SchedThread *sched_thread_by_handle(uintptr_t handle);     /* by its pthread_t; NULL when it is none of this execution */
-uintptr_t sched_thread_handle(const SchedThread *thread);  /* its pthread_t: the real one, so that pthread_self() agrees */
+SchedThread *sched_thread_self(void); /* NULL when the caller is no fiber */
+SchedThread *sched_thread_by_id(uint32_t id); /* NULL when there is none; any time after an execution too */
+SchedThread *sched_thread_by_handle(uintptr_t handle); /* by its pthread_t; NULL when it is none of this execution */
+uintptr_t sched_thread_handle(const SchedThread *thread); /* its pthread_t: the real one, so that pthread_self() agrees */
 uint32_t sched_thread_count(void);
 uint32_t sched_thread_id(const SchedThread *thread);
 bool sched_thread_ended(const SchedThread *thread);
-void *sched_thread_value(const SchedThread *thread);       /* what it returned */
-void sched_thread_reap(SchedThread *thread);               /* joined, or detached: no leak any more */
-SchedQueue *sched_thread_joiners(SchedThread *thread);     /* woken when it ends */
+void *sched_thread_value(const SchedThread *thread); /* what it returned */
+void sched_thread_reap(SchedThread *thread); /* joined, or detached: no leak any more */
+SchedQueue *sched_thread_joiners(SchedThread *thread); /* woken when it ends */
 void sched_thread_set_name(SchedThread *thread, const char *name);
 const char *sched_thread_name(const SchedThread *thread);
-void **sched_thread_slot(SchedThread *thread);             /* one pointer for the OS layer; NULL at thread start */
+void **sched_thread_slot(SchedThread *thread); /* one pointer for the OS layer; NULL at thread start */
 const SchedBlock *sched_thread_block(const SchedThread *thread); /* what it is blocked on, NULL when it is not */
 void sched_thread_stack(const SchedThread *thread, void **low, void **high);
 /* Saved frame pointer and code address of a thread that is not running. */
@@ -231,16 +231,16 @@ void sched_stack_switched(void *low, void *high, uint32_t strand);
 typedef struct SchedStep {
     union {
         const SchedSite *site; /* operation != SCHED_CALL */
-        void *pc;              /* SCHED_CALL: return address */
+        void *pc; /* SCHED_CALL: return address */
     };
     uintptr_t object;
     uint64_t old_value, new_value; /* of the object before and after; or the call's sched_step_value() in new_value */
-    uint32_t object_id;            /* ordinal of first use in the execution; 0: none */
-    uint32_t strand;               /* coroutine that ran, 0: the thread itself */
+    uint32_t object_id; /* ordinal of first use in the execution; 0: none */
+    uint32_t strand; /* coroutine that ran, 0: the thread itself */
     uint16_t thread;
     uint8_t operation; /* SchedOperation */
-    uint8_t call;      /* SchedCall */
-    uint8_t flags;     /* SCHED_STEP_... */
+    uint8_t call; /* SchedCall */
+    uint8_t flags; /* SCHED_STEP_... */
     uint64_t time_ns;
 } SchedStep;
 
@@ -258,11 +258,11 @@ const SchedStep *sched_trace(size_t *count);
  * only, when the execution is quiescent. Its steps are appended to the trace with SCHED_STEP_PROBE. */
 typedef struct SchedProbe {
     size_t first_step, end_step; /* in the trace */
-    bool same_wait;              /* it sleeps again in the same call, on the same object, with the same frames, and for ever or
+    bool same_wait; /* it sleeps again in the same call, on the same object, with the same frames, and for ever or
                                   not as before (a sleep that has become a limited one is progress: it had missed a timer) */
-    bool others_enabled;         /* another thread can run now */
-    bool ended;                  /* the thread has ended */
-    bool bounded;                /* it did not block within the step bound */
+    bool others_enabled; /* another thread can run now */
+    bool ended; /* the thread has ended */
+    bool bounded; /* it did not block within the step bound */
 } SchedProbe;
 bool sched_probe(SchedThread *thread, SchedProbe *probe);
 

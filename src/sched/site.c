@@ -9,8 +9,8 @@
 
 #include "sched/internal.h"
 
-#define CALL_SLOTS  (1u << 14)
-#define CALLERS     2u /* code addresses that name a call: its own and its caller's */
+#define CALL_SLOTS (1u << 14)
+#define CALLERS    2u /* code addresses that name a call: its own and its caller's */
 
 extern SchedSite __start_sched_sites[] __attribute__((weak, visibility("hidden")));
 extern SchedSite __stop_sched_sites[] __attribute__((weak, visibility("hidden")));

@@ -47,7 +47,7 @@ static void thread_reset(SchedThread *thread, void *(*function)(void *), void *a
     thread->function = function;
     thread->argument = argument;
     thread->value = NULL;
-    thread->reaped = thread->abandoned = false;
+    thread->reaped = thread->abandoned = thread->started = false;
     thread->used = true;
     thread->joiners = (SchedQueue){ 0 };
     thread->slot = NULL;
@@ -94,6 +94,7 @@ static void finish(SchedThread *self, void *value)
 void sched_fiber_main(SchedThread *self)
 {
     for (;;) {
+        self->started = true;
         sched_tls_reset();
         engine_acquire(self->id ? (void *)self : (void *)&engine.root);
         finish(self, self->function(self->argument));

@@ -33,9 +33,11 @@ static struct {
 
 static bool belongs_to_runtime(const char *name)
 {
-    static const char *const prefixes[] = { "__asan", "__tsan", "__msan", "__lsan", "__ubsan", "__sanitizer", "__sancov", "_ZN6__asan",
-                                            "_ZN6__tsan", "_ZN6__lsan", "_ZN7__ubsan", "_ZN11__sanitizer", "_ZN6fuzzer", "_ZL", "_ZZ",
-                                            "_ZN", "_ZGV", "sched_", "os_real", "cur_thread" };
+    static const char *const prefixes[] = { "__asan",     "__tsan",      "__msan",      "__lsan",
+                                            "__ubsan",    "__sanitizer", "__sancov",    "_ZN6__asan",
+                                            "_ZN6__tsan", "_ZN6__lsan",  "_ZN7__ubsan", "_ZN11__sanitizer",
+                                            "_ZN6fuzzer", "_ZL",         "_ZZ",         "_ZN",
+                                            "_ZGV",       "sched_",      "os_real",     "cur_thread" };
 
     for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
         if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0) {

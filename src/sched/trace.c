@@ -26,10 +26,9 @@ const SchedStep *sched_trace(size_t *count)
 
 const char *sched_call_name(SchedCall call)
 {
-    static const char *const names[] = {
-        "none",
+    static const char *const names[] = { "none",
 #define X(name) #name,
-        SCHED_CALLS(X)
+                                         SCHED_CALLS(X)
 #undef X
     };
     static char lower[SCHED_CALL_COUNT][24];

@@ -72,8 +72,12 @@ SchedSite *fake_site(SchedOperation operation, const char *function, const char 
     SchedSite *site = &sites[site_count++];
 
     g_assert_cmpuint(site_count, <=, SITES_MAX);
-    *site = (SchedSite){ .file = "src/core/file.c", .function = function, .expression = expression, .line = line,
-                         .operation = operation, .size_bytes = 4 };
+    *site = (SchedSite){ .file = "src/core/file.c",
+                         .function = function,
+                         .expression = expression,
+                         .line = line,
+                         .operation = operation,
+                         .size_bytes = 4 };
     return site;
 }
 
@@ -87,20 +91,34 @@ static size_t append(SchedStep step)
 
 size_t fake_load(unsigned thread, SchedSite *site, unsigned object_id, uint64_t value)
 {
-    return append((SchedStep){ .site = site, .object_id = object_id, .object = object_id, .old_value = value,
-                               .new_value = value, .thread = (uint16_t)thread, .operation = SCHED_LOAD });
+    return append((SchedStep){ .site = site,
+                               .object_id = object_id,
+                               .object = object_id,
+                               .old_value = value,
+                               .new_value = value,
+                               .thread = (uint16_t)thread,
+                               .operation = SCHED_LOAD });
 }
 
 size_t fake_store(unsigned thread, SchedSite *site, unsigned object_id, uint64_t old_value, uint64_t new_value)
 {
-    return append((SchedStep){ .site = site, .object_id = object_id, .object = object_id, .old_value = old_value,
-                               .new_value = new_value, .thread = (uint16_t)thread, .operation = site->operation });
+    return append((SchedStep){ .site = site,
+                               .object_id = object_id,
+                               .object = object_id,
+                               .old_value = old_value,
+                               .new_value = new_value,
+                               .thread = (uint16_t)thread,
+                               .operation = site->operation });
 }
 
 size_t fake_call(unsigned thread, SchedCall call, unsigned object_id, void *pc)
 {
-    return append((SchedStep){ .pc = pc, .object_id = object_id, .object = object_id, .thread = (uint16_t)thread,
-                               .operation = SCHED_CALL, .call = (uint8_t)call });
+    return append((SchedStep){ .pc = pc,
+                               .object_id = object_id,
+                               .object = object_id,
+                               .thread = (uint16_t)thread,
+                               .operation = SCHED_CALL,
+                               .call = (uint8_t)call });
 }
 
 SchedStep *fake_step(size_t index)
@@ -223,10 +241,9 @@ void sched_set_examiner(SchedThread *(*examine)(void))
 const char *sched_call_name(SchedCall call)
 {
     static char name[32];
-    static const char *const names[] = {
-        "none",
+    static const char *const names[] = { "none",
 #define X(name) #name,
-        SCHED_CALLS(X)
+                                         SCHED_CALLS(X)
 #undef X
     };
     unsigned i = 0;

@@ -22,18 +22,7 @@
 #include "check_fake_sched.h"
 
 enum { READER_COUNT = 1, HAS_WRITER, NUM_WAITERS, MAIN_POLL, READER_POLL };
-enum {
-    AT_RDLOCK = 2,
-    AT_CLEAR,
-    AT_WAITERS,
-    AT_LOOK,
-    AT_SLEEP,
-    AT_RDUNLOCK,
-    AT_CHECK,
-    AT_READER_SLEEP,
-    AT_PROBE,
-    AT_END = 13
-};
+enum { AT_RDLOCK = 2, AT_CLEAR, AT_WAITERS, AT_LOOK, AT_SLEEP, AT_RDUNLOCK, AT_CHECK, AT_READER_SLEEP, AT_PROBE, AT_END = 13 };
 
 static inline SchedProbe graph_lock_trace(void)
 {

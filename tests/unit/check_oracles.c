@@ -55,8 +55,9 @@ static void run_until(void (*body)(void *), CheckVerdict verdict)
 /* The report of the last execution. */
 static const char *printed(void)
 {
-    const ReportFinding finding = { .result = result, .check = &check, .replay = "target crash-1", .input_bytes = 6,
-                                    .execution = 3 };
+    const ReportFinding finding = {
+        .result = result, .check = &check, .replay = "target crash-1", .input_bytes = 6, .execution = 3
+    };
     size_t size;
     FILE *out;
 
@@ -382,15 +383,26 @@ static void test_missed_wakeup(void)
 {
     static const char *const parts[] = {
         "panic: missed-wakeup: main waits in wait_until_ready, make_ready_without_signal did not wake it\n    #0 0x",
-        "in pthread_cond_wait src/os/cond.c:", "\n    #1 0x", "in wait_until_ready tests/unit/check_oracles.c:",
-        "\n    #2 0x", "in missed_wakeup_body tests/unit/check_oracles.c:",
-        "  cause  step ", "worker: ready 0 -> 1 made main's condition true (check_oracles.c:",
-        "worker: read waiting == 1, written by main at step ", ", and did not wake main.",
-        "Woken by hand, main runs to its end: a missed wakeup, not a deadlock.", "  step | main",
-        "| worker", "make_ready_without_signal: ready 0 -> 1", "waiting == 1: no wakeup", "(by hand) ready == 1",
-        "  quiescent: 1 thread asleep, no timer, no I/O\n", " 6 bytes; execution 3; trace hash ",
+        "in pthread_cond_wait src/os/cond.c:",
+        "\n    #1 0x",
+        "in wait_until_ready tests/unit/check_oracles.c:",
+        "\n    #2 0x",
+        "in missed_wakeup_body tests/unit/check_oracles.c:",
+        "  cause  step ",
+        "worker: ready 0 -> 1 made main's condition true (check_oracles.c:",
+        "worker: read waiting == 1, written by main at step ",
+        ", and did not wake main.",
+        "Woken by hand, main runs to its end: a missed wakeup, not a deadlock.",
+        "  step | main",
+        "| worker",
+        "make_ready_without_signal: ready 0 -> 1",
+        "waiting == 1: no wakeup",
+        "(by hand) ready == 1",
+        "  quiescent: 1 thread asleep, no timer, no I/O\n",
+        " 6 bytes; execution 3; trace hash ",
         "  replay: target crash-1\n",
-        "DEDUP_TOKEN: missed-wakeup--wait_until_ready--make_ready_without_signal--missed_wakeup_body\n", NULL
+        "DEDUP_TOKEN: missed-wakeup--wait_until_ready--make_ready_without_signal--missed_wakeup_body\n",
+        NULL
     };
 
     run(missed_wakeup_body);
@@ -416,11 +428,14 @@ static void test_missed_wakeup_plain(void)
  * of the thread which the experiment has moved on. */
 static void test_stack_through_library(void)
 {
-    static const char *const parts[] = {
-        "panic: missed-wakeup: main waits in wait_in_glib, ", "    #0 0x", " in syscall src/os/", "    #1 0x",
-        " in g_cond_wait (libglib-2.0.so", " in wait_in_glib tests/unit/check_oracles.c:",
-        " in glib_body tests/unit/check_oracles.c:", NULL
-    };
+    static const char *const parts[] = { "panic: missed-wakeup: main waits in wait_in_glib, ",
+                                         "    #0 0x",
+                                         " in syscall src/os/",
+                                         "    #1 0x",
+                                         " in g_cond_wait (libglib-2.0.so",
+                                         " in wait_in_glib tests/unit/check_oracles.c:",
+                                         " in glib_body tests/unit/check_oracles.c:",
+                                         NULL };
 
     run(glib_body);
     g_assert_cmpint(check.verdict, ==, CHECK_MISSED_WAKEUP);
@@ -568,9 +583,13 @@ static void test_abort(void)
 static void one_coroutine(ReportVisitCoroutine *visit, void *opaque)
 {
     static uintptr_t stack[8];
-    const ReportCoroutine coroutine = { .name = "reader_entry", .strand = 2, .low = stack, .high = stack + 8,
+    const ReportCoroutine coroutine = { .name = "reader_entry",
+                                        .strand = 2,
+                                        .low = stack,
+                                        .high = stack + 8,
                                         .frame = &stack[2],
-                                        .pc = (void *)((uintptr_t)wait_until_ready + 1), .where = "iothread0" };
+                                        .pc = (void *)((uintptr_t)wait_until_ready + 1),
+                                        .where = "iothread0" };
 
     /* two frames, and a frame pointer that leads out of the stack */
     stack[2] = (uintptr_t)&stack[5];
@@ -583,10 +602,13 @@ static void one_coroutine(ReportVisitCoroutine *visit, void *opaque)
 /* /report/coroutines: walked by their frame pointers, within their bounds. */
 static void test_coroutines(void)
 {
-    static const char *const parts[] = {
-        "  coroutine 2, reader_entry (iothread0), suspended:\n    #0 ", "in wait_until_ready ", "    #1 ",
-        "in make_ready_without_signal ", "    #2 ", "in fail_here ", NULL
-    };
+    static const char *const parts[] = { "  coroutine 2, reader_entry (iothread0), suspended:\n    #0 ",
+                                         "in wait_until_ready ",
+                                         "    #1 ",
+                                         "in make_ready_without_signal ",
+                                         "    #2 ",
+                                         "in fail_here ",
+                                         NULL };
 
     report_set_coroutines(one_coroutine);
     run(idle_deadlock_body);

@@ -140,10 +140,8 @@ static void test_failed(void)
     g_assert_cmpint(judge(SCHED_FAILED, "unmodelled", "open_by_handle_at").verdict, ==, CHECK_UNMODELLED);
     g_assert_cmpint(judge(SCHED_FAILED, "double-entry", "x").verdict, ==, CHECK_DOUBLE_ENTRY);
     g_assert_cmpint(judge(SCHED_FAILED, "assertion", "x > 0").verdict, ==, CHECK_ASSERTION);
-    g_assert_cmpint(judge(SCHED_FAILED, "assertion", "Co-routine re-entered recursively").verdict, ==,
-                    CHECK_DOUBLE_ENTRY);
-    g_assert_cmpint(judge(SCHED_FAILED, "assertion", "Co-routine was already scheduled in 'f'").verdict, ==,
-                    CHECK_DOUBLE_ENTRY);
+    g_assert_cmpint(judge(SCHED_FAILED, "assertion", "Co-routine re-entered recursively").verdict, ==, CHECK_DOUBLE_ENTRY);
+    g_assert_cmpint(judge(SCHED_FAILED, "assertion", "Co-routine was already scheduled in 'f'").verdict, ==, CHECK_DOUBLE_ENTRY);
     g_assert_cmpstr(judge(SCHED_FAILED, "unmodelled", "fork").message, ==, "fork");
 }
 
@@ -248,8 +246,7 @@ static void test_recursion(void)
 /* /check/recursion/irregular: turns that differ: the shortest one, and how often its function occurs. */
 static void test_recursion_irregular(void)
 {
-    static const char *const mixed[] = { "s", "x", "s", "x", "y", "s", "y", "z", "s", "x", "z", "y", "s",
-                                         "main", NULL };
+    static const char *const mixed[] = { "s", "x", "s", "x", "y", "s", "y", "z", "s", "x", "z", "y", "s", "main", NULL };
     static const char *const flat[] = { "a", "b", "c", "d", "b", NULL };
     CheckCycle cycle;
     char text[64];

@@ -13,7 +13,7 @@
 #include "core/block_drivers.h"
 #include "core/export.h"
 
-#define ROUNDS 200
+#define ROUNDS     200
 #define DISK_BYTES (64 * BDRV_SECTOR_SIZE)
 
 /* ------------------------------------------------------------------------------------------- a driver that counts */
@@ -698,33 +698,23 @@ int main(int argc, char **argv)
     g_test_add_func("/drain/all-nodes-and-new-ones", test_drain_all_nodes);
     g_test_add_func("/drain/sections-nest-and-overlap", test_drain_sections_nest_and_overlap);
     g_test_add_func("/drain/from-a-coroutine", test_drain_from_a_coroutine);
-    g_test_add_func("/drain/waits-for-requests-that-leave-the-queue",
-                    test_drain_waits_for_requests_that_leave_the_queue);
-    g_test_add_data_func("/drain/waits-for-callbacks/sync", GUINT_TO_POINTER(RAM_COMPLETE_SYNC),
-                         test_drain_waits_for_callbacks);
-    g_test_add_data_func("/drain/waits-for-callbacks/bh", GUINT_TO_POINTER(RAM_COMPLETE_BH),
-                         test_drain_waits_for_callbacks);
+    g_test_add_func("/drain/waits-for-requests-that-leave-the-queue", test_drain_waits_for_requests_that_leave_the_queue);
+    g_test_add_data_func("/drain/waits-for-callbacks/sync", GUINT_TO_POINTER(RAM_COMPLETE_SYNC), test_drain_waits_for_callbacks);
+    g_test_add_data_func("/drain/waits-for-callbacks/bh", GUINT_TO_POINTER(RAM_COMPLETE_BH), test_drain_waits_for_callbacks);
     g_test_add_data_func("/drain/waits-for-callbacks/timer", GUINT_TO_POINTER(RAM_COMPLETE_TIMER),
                          test_drain_waits_for_callbacks);
-    g_test_add_data_func("/graph/nodes-come-and-go/sync", GUINT_TO_POINTER(RAM_COMPLETE_SYNC),
-                         test_graph_nodes_come_and_go);
-    g_test_add_data_func("/graph/nodes-come-and-go/bh", GUINT_TO_POINTER(RAM_COMPLETE_BH),
-                         test_graph_nodes_come_and_go);
-    g_test_add_data_func("/graph/nodes-come-and-go/timer", GUINT_TO_POINTER(RAM_COMPLETE_TIMER),
-                         test_graph_nodes_come_and_go);
+    g_test_add_data_func("/graph/nodes-come-and-go/sync", GUINT_TO_POINTER(RAM_COMPLETE_SYNC), test_graph_nodes_come_and_go);
+    g_test_add_data_func("/graph/nodes-come-and-go/bh", GUINT_TO_POINTER(RAM_COMPLETE_BH), test_graph_nodes_come_and_go);
+    g_test_add_data_func("/graph/nodes-come-and-go/timer", GUINT_TO_POINTER(RAM_COMPLETE_TIMER), test_graph_nodes_come_and_go);
     g_test_add_func("/graph/overlays-keep-the-data", test_graph_overlays_keep_the_data);
     g_test_add_func("/graph/context-changes-under-load", test_graph_context_changes_under_load);
     g_test_add_func("/graph/remove-and-insert", test_graph_remove_and_insert);
     g_test_add_func("/graph/backing-shows-through", test_graph_backing_shows_through);
     g_test_add_func("/graph/names", test_graph_names);
-    g_test_add_data_func("/export/serves-every-request-once/1", GUINT_TO_POINTER(1),
-                         test_export_serves_every_request_once);
-    g_test_add_data_func("/export/serves-every-request-once/4", GUINT_TO_POINTER(4),
-                         test_export_serves_every_request_once);
-    g_test_add_data_func("/export/stays-quiet-while-drained/1", GUINT_TO_POINTER(1),
-                         test_export_stays_quiet_while_drained);
-    g_test_add_data_func("/export/stays-quiet-while-drained/4", GUINT_TO_POINTER(4),
-                         test_export_stays_quiet_while_drained);
+    g_test_add_data_func("/export/serves-every-request-once/1", GUINT_TO_POINTER(1), test_export_serves_every_request_once);
+    g_test_add_data_func("/export/serves-every-request-once/4", GUINT_TO_POINTER(4), test_export_serves_every_request_once);
+    g_test_add_data_func("/export/stays-quiet-while-drained/1", GUINT_TO_POINTER(1), test_export_stays_quiet_while_drained);
+    g_test_add_data_func("/export/stays-quiet-while-drained/4", GUINT_TO_POINTER(4), test_export_stays_quiet_while_drained);
     g_test_add_data_func("/export/consecutive-drains/busy", NULL, test_export_consecutive_drains);
     g_test_add_data_func("/export/consecutive-drains/idle", GUINT_TO_POINTER(1), test_export_consecutive_drains);
     g_test_add_func("/export/added-inside-a-drained-section", test_export_added_inside_a_drained_section);

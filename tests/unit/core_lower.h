@@ -40,15 +40,15 @@ extern char fatal_verdict[32];
 void catch_fatal(const char *verdict, const char *message);
 
 /* Runs statement, which must end in core_fatal() with this verdict, on this thread's own stack. */
-#define ASSERT_FATAL(verdict, statement)                        \
-    do {                                                        \
-        core_fatal_hook = catch_fatal;                          \
-        if (sigsetjmp(fatal_jump, 0) == 0) {                    \
-            statement;                                          \
-            g_error("no core_fatal(): %s", #statement);         \
-        }                                                       \
-        core_fatal_hook = NULL;                                 \
-        g_assert_cmpstr(fatal_verdict, ==, verdict);            \
+#define ASSERT_FATAL(verdict, statement)                \
+    do {                                                \
+        core_fatal_hook = catch_fatal;                  \
+        if (sigsetjmp(fatal_jump, 0) == 0) {            \
+            statement;                                  \
+            g_error("no core_fatal(): %s", #statement); \
+        }                                               \
+        core_fatal_hook = NULL;                         \
+        g_assert_cmpstr(fatal_verdict, ==, verdict);    \
     } while (0)
 
 #endif

@@ -70,7 +70,7 @@ static void delete_self_cb(void *opaque)
 
 static void test_bh_delete_inside_callback(void)
 {
-    SelfBH self = {0};
+    SelfBH self = { 0 };
 
     self.bh = aio_bh_new(main_ctx(), delete_self_cb, &self);
     qemu_bh_schedule(self.bh);
@@ -90,7 +90,7 @@ static void schedule_self_cb(void *opaque)
 
 static void test_bh_scheduled_by_callback_waits_for_next_poll(void)
 {
-    SelfBH self = {.limit = 3};
+    SelfBH self = { .limit = 3 };
 
     self.bh = aio_bh_new(main_ctx(), schedule_self_cb, &self);
     qemu_bh_schedule(self.bh);
@@ -143,7 +143,7 @@ static void poll_until_other_ran_cb(void *opaque)
 static void test_bh_nested_poll_continues_outer_slice(void)
 {
     int ran = 0;
-    NestedPoll n = {.waits_for = &ran};
+    NestedPoll n = { .waits_for = &ran };
     QEMUBH *first = aio_bh_new(main_ctx(), poll_until_other_ran_cb, &n);
     QEMUBH *second = aio_bh_new(main_ctx(), count_cb, &ran);
 
@@ -198,7 +198,7 @@ static void *bh_stress_thread(void *opaque)
 
 static void test_bh_schedule_from_threads_is_never_lost(void)
 {
-    BHStress s = {0};
+    BHStress s = { 0 };
     QemuThread threads[2];
 
     s.bh = aio_bh_new(main_ctx(), bh_stress_cb, &s);
@@ -325,7 +325,7 @@ static void bounce_there_bh(void *opaque)
 static void test_notify_two_loops_never_sleep_on_work(void)
 {
     IOThread *iothread = iothread_new("bounce");
-    LoopPingPong p = {.there = iothread_get_aio_context(iothread)};
+    LoopPingPong p = { .there = iothread_get_aio_context(iothread) };
 
     for (int i = 0; i < 5000; i++) {
         aio_bh_schedule_oneshot(p.there, bounce_there_bh, &p);
@@ -337,22 +337,22 @@ static void test_notify_two_loops_never_sleep_on_work(void)
 }
 
 const CoreLowerTest core_lower_bh_tests[] = {
-    {"/aio/bh/runs-once-however-often-scheduled", test_bh_runs_once_however_often_scheduled},
-    {"/aio/bh/cancel-before-poll", test_bh_cancel_before_poll},
-    {"/aio/bh/delete-before-poll", test_bh_delete_before_poll},
-    {"/aio/bh/delete-inside-callback", test_bh_delete_inside_callback},
-    {"/aio/bh/scheduled-by-callback-waits-for-next-poll", test_bh_scheduled_by_callback_waits_for_next_poll},
-    {"/aio/bh/oneshot-runs-once", test_bh_oneshot_runs_once},
-    {"/aio/bh/idle-is-no-progress", test_bh_idle_is_no_progress},
-    {"/aio/bh/nested-poll-continues-outer-slice", test_bh_nested_poll_continues_outer_slice},
-    {"/aio/bh/nested-poll-runs-new-bhs", test_bh_nested_poll_runs_new_bhs},
-    {"/aio/bh/schedule-from-threads-is-never-lost", test_bh_schedule_from_threads_is_never_lost},
-    {"/aio/bh/leak-is-fatal", test_bh_leak_is_fatal},
-    {"/aio/notify/ends-a-blocking-poll", test_notify_ends_a_blocking_poll},
-    {"/aio/notify/without-sleeper-makes-no-event", test_notify_without_sleeper_makes_no_event},
-    {"/aio/notify/nonblocking-poll-leaves-event-to-sleeper", test_notify_nonblocking_poll_leaves_event_to_sleeper},
-    {"/aio/notify/during-bh-reaches-sleeper", test_notify_during_bh_reaches_sleeper},
-    {"/aio/notify/cleared-before-bhs", test_notify_cleared_before_bhs},
-    {"/aio/notify/two-loops-never-sleep-on-work", test_notify_two_loops_never_sleep_on_work},
-    {NULL, NULL},
+    { "/aio/bh/runs-once-however-often-scheduled", test_bh_runs_once_however_often_scheduled },
+    { "/aio/bh/cancel-before-poll", test_bh_cancel_before_poll },
+    { "/aio/bh/delete-before-poll", test_bh_delete_before_poll },
+    { "/aio/bh/delete-inside-callback", test_bh_delete_inside_callback },
+    { "/aio/bh/scheduled-by-callback-waits-for-next-poll", test_bh_scheduled_by_callback_waits_for_next_poll },
+    { "/aio/bh/oneshot-runs-once", test_bh_oneshot_runs_once },
+    { "/aio/bh/idle-is-no-progress", test_bh_idle_is_no_progress },
+    { "/aio/bh/nested-poll-continues-outer-slice", test_bh_nested_poll_continues_outer_slice },
+    { "/aio/bh/nested-poll-runs-new-bhs", test_bh_nested_poll_runs_new_bhs },
+    { "/aio/bh/schedule-from-threads-is-never-lost", test_bh_schedule_from_threads_is_never_lost },
+    { "/aio/bh/leak-is-fatal", test_bh_leak_is_fatal },
+    { "/aio/notify/ends-a-blocking-poll", test_notify_ends_a_blocking_poll },
+    { "/aio/notify/without-sleeper-makes-no-event", test_notify_without_sleeper_makes_no_event },
+    { "/aio/notify/nonblocking-poll-leaves-event-to-sleeper", test_notify_nonblocking_poll_leaves_event_to_sleeper },
+    { "/aio/notify/during-bh-reaches-sleeper", test_notify_during_bh_reaches_sleeper },
+    { "/aio/notify/cleared-before-bhs", test_notify_cleared_before_bhs },
+    { "/aio/notify/two-loops-never-sleep-on-work", test_notify_two_loops_never_sleep_on_work },
+    { NULL, NULL },
 };

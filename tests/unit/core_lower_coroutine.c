@@ -55,7 +55,7 @@ static void coroutine_fn outer_entry(void *opaque)
 static void test_coroutine_self_and_entered(void)
 {
     Coroutine *thread_self = qemu_coroutine_self();
-    SelfTest t = {0};
+    SelfTest t = { 0 };
 
     t.co = qemu_coroutine_create(outer_entry, &t);
     g_assert_false(qemu_coroutine_entered(t.co));
@@ -148,7 +148,7 @@ static void coroutine_fn wake_order_first(void *opaque)
 
 static void test_coroutine_wakes_run_depth_first(void)
 {
-    WakeOrder w = {.log = g_string_new(NULL)};
+    WakeOrder w = { .log = g_string_new(NULL) };
 
     for (int i = 0; i < 3; i++) {
         w.co[i] = qemu_coroutine_create(wake_order_entry, &w);
@@ -174,7 +174,7 @@ static void test_coroutine_reentry_is_fatal(void)
     g_test_trap_subprocess(NULL, 0, 0);
     g_test_trap_assert_failed();
     g_test_trap_assert_stderr("*panic: double-entry: Co-routine re-entered recursively: coroutine 1 "
-                                      "(enter_self_entry)*");
+                              "(enter_self_entry)*");
 }
 
 static void test_coroutine_scheduled_twice_is_fatal(void)
@@ -213,7 +213,7 @@ static void coroutine_fn migrate_entry(void *opaque)
 static void test_coroutine_migrates_between_threads(void)
 {
     IOThread *a = iothread_new("a"), *b = iothread_new("b");
-    AioContext *contexts[3] = {iothread_get_aio_context(a), iothread_get_aio_context(b), main_ctx()};
+    AioContext *contexts[3] = { iothread_get_aio_context(a), iothread_get_aio_context(b), main_ctx() };
 
     qemu_coroutine_enter(qemu_coroutine_create(migrate_entry, contexts));
     while (contexts[0]) {
@@ -255,7 +255,7 @@ static void enter_bh(void *opaque)
 static void test_coroutine_wake_from_other_thread_waits_for_yield(void)
 {
     IOThread *iothread = iothread_new("sleeper");
-    WakeStress w = {0};
+    WakeStress w = { 0 };
 
     w.co = qemu_coroutine_create(wake_stress_entry, &w);
     aio_bh_schedule_oneshot(iothread_get_aio_context(iothread), enter_bh, w.co);
@@ -291,7 +291,7 @@ static bool address_is_mapped(const void *address)
 static void test_coroutine_stack_has_a_guard_page(void)
 {
     int steps = 0;
-    CoroutineInfo info = {0};
+    CoroutineInfo info = { 0 };
     Coroutine *co = qemu_coroutine_create(yield_twice, &steps);
     const char *low;
 
@@ -376,12 +376,12 @@ static void test_coroutine_hooks_see_every_switch(void)
     Coroutine *co;
 
     hook_created = hook_finished = hook_switched = 0;
-    coroutine_hooks = (CoroutineHooks){.created = on_created, .finished = on_finished, .switched = on_switched};
+    coroutine_hooks = (CoroutineHooks){ .created = on_created, .finished = on_finished, .switched = on_switched };
     co = qemu_coroutine_create(yield_twice, &steps);
     for (int i = 0; i < 3; i++) {
         qemu_coroutine_enter(co);
     }
-    coroutine_hooks = (CoroutineHooks){0};
+    coroutine_hooks = (CoroutineHooks){ 0 };
     g_assert_cmpint(hook_created, ==, 1);
     g_assert_cmpint(hook_finished, ==, 1);
     g_assert_cmpint(hook_switched, ==, 6);
@@ -429,18 +429,18 @@ static void test_coroutine_pool_is_shared_by_threads(void)
 }
 
 const CoreLowerTest core_lower_coroutine_tests[] = {
-    {"/coroutine/yield-and-enter", test_coroutine_yield_and_enter},
-    {"/coroutine/self-and-entered", test_coroutine_self_and_entered},
-    {"/coroutine/chain-of-wakes-stays-flat", test_coroutine_chain_of_wakes_stays_flat},
-    {"/coroutine/wakes-run-depth-first", test_coroutine_wakes_run_depth_first},
-    {"/coroutine/reentry-is-fatal", test_coroutine_reentry_is_fatal},
-    {"/coroutine/scheduled-twice-is-fatal", test_coroutine_scheduled_twice_is_fatal},
-    {"/coroutine/migrates-between-threads", test_coroutine_migrates_between_threads},
-    {"/coroutine/wake-from-other-thread-waits-for-yield", test_coroutine_wake_from_other_thread_waits_for_yield},
-    {"/coroutine/stack-has-a-guard-page", test_coroutine_stack_has_a_guard_page},
-    {"/coroutine/frames-can-be-walked-from-outside", test_coroutine_frames_can_be_walked_from_outside},
-    {"/coroutine/hooks-see-every-switch", test_coroutine_hooks_see_every_switch},
-    {"/coroutine/stack-is-used-again", test_coroutine_stack_is_used_again},
-    {"/coroutine/pool-is-shared-by-threads", test_coroutine_pool_is_shared_by_threads},
-    {NULL, NULL},
+    { "/coroutine/yield-and-enter", test_coroutine_yield_and_enter },
+    { "/coroutine/self-and-entered", test_coroutine_self_and_entered },
+    { "/coroutine/chain-of-wakes-stays-flat", test_coroutine_chain_of_wakes_stays_flat },
+    { "/coroutine/wakes-run-depth-first", test_coroutine_wakes_run_depth_first },
+    { "/coroutine/reentry-is-fatal", test_coroutine_reentry_is_fatal },
+    { "/coroutine/scheduled-twice-is-fatal", test_coroutine_scheduled_twice_is_fatal },
+    { "/coroutine/migrates-between-threads", test_coroutine_migrates_between_threads },
+    { "/coroutine/wake-from-other-thread-waits-for-yield", test_coroutine_wake_from_other_thread_waits_for_yield },
+    { "/coroutine/stack-has-a-guard-page", test_coroutine_stack_has_a_guard_page },
+    { "/coroutine/frames-can-be-walked-from-outside", test_coroutine_frames_can_be_walked_from_outside },
+    { "/coroutine/hooks-see-every-switch", test_coroutine_hooks_see_every_switch },
+    { "/coroutine/stack-is-used-again", test_coroutine_stack_is_used_again },
+    { "/coroutine/pool-is-shared-by-threads", test_coroutine_pool_is_shared_by_threads },
+    { NULL, NULL },
 };

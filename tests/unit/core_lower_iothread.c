@@ -107,12 +107,12 @@ static void test_core_reset_reports_a_coroutine_left_over(void)
 }
 
 const CoreLowerTest core_lower_iothread_tests[] = {
-    {"/iothread/start-stop", test_iothread_start_stop},
-    {"/iothread/stop-twice", test_iothread_stop_twice},
-    {"/iothread/stop-with-and-without-glib-loop", test_iothread_stop_with_and_without_glib_loop},
-    {"/iothread/glib-loop-serves-both", test_iothread_glib_loop_serves_both},
-    {"/iothread/context-outlives-thread", test_iothread_context_outlives_thread},
-    {"/core/starts-afresh", test_core_starts_afresh},
-    {"/core/reset-reports-a-coroutine-left-over", test_core_reset_reports_a_coroutine_left_over},
-    {NULL, NULL},
+    { "/iothread/start-stop", test_iothread_start_stop },
+    { "/iothread/stop-twice", test_iothread_stop_twice },
+    { "/iothread/stop-with-and-without-glib-loop", test_iothread_stop_with_and_without_glib_loop },
+    { "/iothread/glib-loop-serves-both", test_iothread_glib_loop_serves_both },
+    { "/iothread/context-outlives-thread", test_iothread_context_outlives_thread },
+    { "/core/starts-afresh", test_core_starts_afresh },
+    { "/core/reset-reports-a-coroutine-left-over", test_core_reset_reports_a_coroutine_left_over },
+    { NULL, NULL },
 };

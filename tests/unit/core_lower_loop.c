@@ -35,7 +35,7 @@ static void fd_test_read(EventNotifier *e)
 
 static void test_fd_handler_runs_while_readable(void)
 {
-    FdTest t = {0};
+    FdTest t = { 0 };
 
     g_assert_cmpint(event_notifier_init(&t.e, false), ==, 0);
     aio_set_event_notifier(main_ctx(), &t.e, fd_test_read, NULL, NULL);
@@ -55,11 +55,11 @@ static void test_fd_handler_runs_while_readable(void)
 
 static void test_fd_handler_removed_by_callback_is_not_called(void)
 {
-    FdTest a = {0}, b = {0};
+    FdTest a = { 0 }, b = { 0 };
 
     for (int nest = 0; nest < 2; nest++) {
-        a = (FdTest){.other = &b.e, .nest = nest};
-        b = (FdTest){.other = &a.e, .nest = nest};
+        a = (FdTest){ .other = &b.e, .nest = nest };
+        b = (FdTest){ .other = &a.e, .nest = nest };
         event_notifier_init(&a.e, true);
         event_notifier_init(&b.e, true);
         aio_set_event_notifier(main_ctx(), &a.e, fd_test_read, NULL, NULL);
@@ -179,7 +179,7 @@ static void poll_test_finish(PollTest *t)
 
 static void test_polling_calls_poll_ready(void)
 {
-    PollTest t = {0};
+    PollTest t = { 0 };
 
     poll_test_start(&t);
     t.ready = true;
@@ -191,7 +191,7 @@ static void test_polling_calls_poll_ready(void)
 
 static void test_polling_poll_ready_may_poll_again(void)
 {
-    PollTest t = {.nest = true};
+    PollTest t = { .nest = true };
 
     poll_test_start(&t);
     t.ready = true;
@@ -202,7 +202,7 @@ static void test_polling_poll_ready_may_poll_again(void)
 
 static void test_polling_polls_once_more_at_its_end(void)
 {
-    PollTest t = {0};
+    PollTest t = { 0 };
 
     poll_test_start(&t);
     t.ready = true;
@@ -236,7 +236,7 @@ static void timer_test_cb(void *opaque)
 
 static void timer_test_init(TimerTest *t, GString *log, char letter)
 {
-    *t = (TimerTest){.log = log, .letter = letter};
+    *t = (TimerTest){ .log = log, .letter = letter };
     aio_timer_init(main_ctx(), &t->timer, QEMU_CLOCK_REALTIME, SCALE_NS, timer_test_cb, t);
 }
 
@@ -303,8 +303,7 @@ static void test_timer_armed_by_other_thread_wakes_loop(void)
 
     qemu_event_init(&fired, false);
     for (int i = 0; i < 200; i++) {
-        QEMUTimer *timer = aio_timer_new(iothread_get_aio_context(iothread), QEMU_CLOCK_REALTIME, SCALE_MS,
-                                         set_event_bh, &fired);
+        QEMUTimer *timer = aio_timer_new(iothread_get_aio_context(iothread), QEMU_CLOCK_REALTIME, SCALE_MS, set_event_bh, &fired);
 
         qemu_event_reset(&fired);
         timer_mod(timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + 600000);
@@ -398,7 +397,7 @@ static void *vcpu_thread(void *opaque)
 
 static void test_main_loop_sleeps_without_the_big_lock(void)
 {
-    VcpuTest t = {0};
+    VcpuTest t = { 0 };
     QemuThread thread;
 
     qemu_thread_create(&thread, "vcpu", vcpu_thread, &t, QEMU_THREAD_JOINABLE);
@@ -429,20 +428,20 @@ static void test_main_loop_fd_handler(void)
 }
 
 const CoreLowerTest core_lower_loop_tests[] = {
-    {"/aio/fd/handler-runs-while-readable", test_fd_handler_runs_while_readable},
-    {"/aio/fd/handler-removed-by-callback-is-not-called", test_fd_handler_removed_by_callback_is_not_called},
-    {"/aio/fd/handler-set-by-other-thread-is-polled", test_fd_handler_set_by_other_thread_is_polled},
-    {"/aio/polling/calls-poll-ready", test_polling_calls_poll_ready},
-    {"/aio/polling/poll-ready-may-poll-again", test_polling_poll_ready_may_poll_again},
-    {"/aio/polling/polls-once-more-at-its-end", test_polling_polls_once_more_at_its_end},
-    {"/timer/order", test_timer_order},
-    {"/timer/rearmed-in-callback", test_timer_rearmed_in_callback},
-    {"/timer/anticipate-only-moves-forward", test_timer_anticipate_only_moves_forward},
-    {"/timer/armed-by-other-thread-wakes-loop", test_timer_armed_by_other_thread_wakes_loop},
-    {"/timer/timeouts-are-rounded-up", test_timeouts_are_rounded_up},
-    {"/main-loop/iohandler-is-served-by-outer-loop-only", test_main_loop_iohandler_is_served_by_outer_loop_only},
-    {"/main-loop/runs-its-own-timers", test_main_loop_runs_its_own_timers},
-    {"/main-loop/sleeps-without-the-big-lock", test_main_loop_sleeps_without_the_big_lock},
-    {"/main-loop/fd-handler", test_main_loop_fd_handler},
-    {NULL, NULL},
+    { "/aio/fd/handler-runs-while-readable", test_fd_handler_runs_while_readable },
+    { "/aio/fd/handler-removed-by-callback-is-not-called", test_fd_handler_removed_by_callback_is_not_called },
+    { "/aio/fd/handler-set-by-other-thread-is-polled", test_fd_handler_set_by_other_thread_is_polled },
+    { "/aio/polling/calls-poll-ready", test_polling_calls_poll_ready },
+    { "/aio/polling/poll-ready-may-poll-again", test_polling_poll_ready_may_poll_again },
+    { "/aio/polling/polls-once-more-at-its-end", test_polling_polls_once_more_at_its_end },
+    { "/timer/order", test_timer_order },
+    { "/timer/rearmed-in-callback", test_timer_rearmed_in_callback },
+    { "/timer/anticipate-only-moves-forward", test_timer_anticipate_only_moves_forward },
+    { "/timer/armed-by-other-thread-wakes-loop", test_timer_armed_by_other_thread_wakes_loop },
+    { "/timer/timeouts-are-rounded-up", test_timeouts_are_rounded_up },
+    { "/main-loop/iohandler-is-served-by-outer-loop-only", test_main_loop_iohandler_is_served_by_outer_loop_only },
+    { "/main-loop/runs-its-own-timers", test_main_loop_runs_its_own_timers },
+    { "/main-loop/sleeps-without-the-big-lock", test_main_loop_sleeps_without_the_big_lock },
+    { "/main-loop/fd-handler", test_main_loop_fd_handler },
+    { NULL, NULL },
 };

@@ -95,11 +95,8 @@ static void run_test(gconstpointer opaque)
 int main(int argc, char **argv)
 {
     static const CoreLowerTest *const parts[] = {
-        core_lower_threads_tests,
-        core_lower_bh_tests,
-        core_lower_loop_tests,
-        core_lower_coroutine_tests,
-        core_lower_iothread_tests,
+        core_lower_threads_tests,   core_lower_bh_tests,       core_lower_loop_tests,
+        core_lower_coroutine_tests, core_lower_iothread_tests,
     };
 
     alarm(WATCHDOG_SECONDS);

@@ -44,7 +44,7 @@ static void *pong_thread(void *opaque)
 
 static void test_event_wakes_each_time(void)
 {
-    PingPong p = {.rounds = 5000};
+    PingPong p = { .rounds = 5000 };
     QemuThread thread;
 
     qemu_event_init(&p.ping, false);
@@ -144,7 +144,7 @@ static void *lockcnt_visitor(void *opaque)
 
 static void test_lockcnt_changes_only_without_visitors(void)
 {
-    LockcntStress s = {.object = g_new0(int, 1)};
+    LockcntStress s = { .object = g_new0(int, 1) };
     QemuThread threads[3];
 
     qemu_lockcnt_init(&s.l);
@@ -160,11 +160,11 @@ static void test_lockcnt_changes_only_without_visitors(void)
 }
 
 const CoreLowerTest core_lower_threads_tests[] = {
-    {"/thread/join-returns-result", test_thread_join_returns_result},
-    {"/thread/sem-times-out-only-when-empty", test_sem_times_out_only_when_empty},
-    {"/event/wakes-each-time", test_event_wakes_each_time},
-    {"/event/set-twice-is-set-once", test_event_set_twice_is_set_once},
-    {"/lockcnt/counts", test_lockcnt_counts},
-    {"/lockcnt/changes-only-without-visitors", test_lockcnt_changes_only_without_visitors},
-    {NULL, NULL},
+    { "/thread/join-returns-result", test_thread_join_returns_result },
+    { "/thread/sem-times-out-only-when-empty", test_sem_times_out_only_when_empty },
+    { "/event/wakes-each-time", test_event_wakes_each_time },
+    { "/event/set-twice-is-set-once", test_event_set_twice_is_set_once },
+    { "/lockcnt/counts", test_lockcnt_counts },
+    { "/lockcnt/changes-only-without-visitors", test_lockcnt_changes_only_without_visitors },
+    { NULL, NULL },
 };

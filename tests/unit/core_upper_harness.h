@@ -19,7 +19,7 @@
 #include "core/iothread.h"
 #include "core/main_loop.h"
 
-#define TEST_SECONDS 120
+#define TEST_SECONDS     120
 #define TEST_THREADS_MAX 4
 
 typedef struct Harness {

@@ -481,7 +481,6 @@ int main(int argc, char **argv)
     add_per_threads("/graph-lock/readers-and-writer/drained", 1, test_graph_drained);
     g_test_add_func("/graph-lock/last-reader-wakes-polling-writer", test_graph_last_reader_wakes_polling_writer);
     g_test_add_func("/graph-lock/count-survives-its-context", test_graph_count_survives_context);
-    g_test_add_func("/graph-lock/wrunlock-runs-readers-and-bottom-halves",
-                    test_graph_wrunlock_runs_readers_and_bottom_halves);
+    g_test_add_func("/graph-lock/wrunlock-runs-readers-and-bottom-halves", test_graph_wrunlock_runs_readers_and_bottom_halves);
     return g_test_run();
 }

@@ -149,11 +149,8 @@ static void specific(void)
 }
 
 static const OsProgram programs[] = {
-    { "/os/c11/threads", threads_and_results },
-    { "/os/c11/mutexes", mutexes },
-    { "/os/c11/conditions", conditions },
-    { "/os/c11/only-once", only_once },
-    { "/os/c11/specific", specific },
+    { "/os/c11/threads", threads_and_results }, { "/os/c11/mutexes", mutexes },   { "/os/c11/conditions", conditions },
+    { "/os/c11/only-once", only_once },         { "/os/c11/specific", specific },
 };
 
 int main(int argc, char **argv)

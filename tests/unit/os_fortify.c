@@ -11,8 +11,7 @@
 extern ssize_t __read_chk(int fd, void *buffer, size_t bytes, size_t size);
 extern ssize_t __recv_chk(int fd, void *buffer, size_t bytes, size_t size, int flags);
 extern int __poll_chk(struct pollfd *fds, nfds_t count, int timeout_ms, size_t size);
-extern int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask,
-                       size_t size);
+extern int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t size);
 
 static void *write_both(void *fds)
 {

@@ -112,8 +112,8 @@ static char *run_simulated(const OsProgram *program, const SchedPlan *plan, uint
     result = sched_run(simulated_main, (void *)(size_t)program, plan, NULL);
     *hash = result->trace_hash;
     if (result->outcome != SCHED_DONE) {
-        g_error("%s: outcome %d (%s), after:\n%s", program->path, result->outcome,
-                result->message ? result->message : "", transcript->str);
+        g_error("%s: outcome %d (%s), after:\n%s", program->path, result->outcome, result->message ? result->message : "",
+                transcript->str);
     }
     g_assert_cmpuint(result->steps, >, 0); /* it was simulated */
     g_assert_cmpuint(result->threads_left, ==, 0);
@@ -149,7 +149,9 @@ static void run_both(gconstpointer opaque)
 
     for (unsigned seed = 0; seed <= SEEDS; seed++) {
         SchedPlan plan = {
-            .base = seed == 0 ? SCHED_BASE_FIFO : seed % 2 ? SCHED_BASE_WALK : SCHED_BASE_POS,
+            .base = seed == 0  ? SCHED_BASE_FIFO
+                    : seed % 2 ? SCHED_BASE_WALK
+                               : SCHED_BASE_POS,
             .seed = seed,
             .parameter = (uint8_t)seed,
         };

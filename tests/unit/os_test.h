@@ -29,18 +29,18 @@ void say_call(const char *text, long result, bool returns_error);
 
 /* Say a call's text and its result; of a system call with errno where it is negative, of a pthread call by the name
  * of the error. */
-#define SYS(call)                                 \
-    ({                                            \
-        errno = 0;                                \
-        long result_ = (long)(call);              \
-        say_call(#call, result_, false);          \
-        result_;                                  \
+#define SYS(call)                        \
+    ({                                   \
+        errno = 0;                       \
+        long result_ = (long)(call);     \
+        say_call(#call, result_, false); \
+        result_;                         \
     })
-#define PTH(call)                                 \
-    ({                                            \
-        long result_ = (long)(call);              \
-        say_call(#call, result_, true);           \
-        result_;                                  \
+#define PTH(call)                       \
+    ({                                  \
+        long result_ = (long)(call);    \
+        say_call(#call, result_, true); \
+        result_;                        \
     })
 
 /* A misuse that glibc answers with an error, and the sanitizer runtimes with the end of the process: natively nobody

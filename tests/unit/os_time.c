@@ -16,9 +16,10 @@ static int64_t now_ns(clockid_t clock)
 
 static void clocks(void)
 {
-    static const clockid_t all[] = { CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_BOOTTIME, CLOCK_TAI,
-                                     CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_PROCESS_CPUTIME_ID,
-                                     CLOCK_THREAD_CPUTIME_ID };
+    static const clockid_t all[] = {
+        CLOCK_REALTIME,        CLOCK_MONOTONIC,        CLOCK_MONOTONIC_RAW,      CLOCK_BOOTTIME,         CLOCK_TAI,
+        CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID
+    };
     struct timespec at;
     struct timeval old_time;
     clockid_t own;
@@ -36,8 +37,7 @@ static void clocks(void)
     SYS(clock_gettime(own, &at));
     SYS(gettimeofday(&old_time, NULL));
     say("one real time %d", labs((long)(old_time.tv_sec - time(NULL))) <= 1);
-    say("the same for C11 %d %d", timespec_get(&at, TIME_UTC) == TIME_UTC,
-        labs((long)(old_time.tv_sec - at.tv_sec)) <= 1);
+    say("the same for C11 %d %d", timespec_get(&at, TIME_UTC) == TIME_UTC, labs((long)(old_time.tv_sec - at.tv_sec)) <= 1);
     say("no other base %d", timespec_get(&at, 77));
     say("processor time %d", clock() >= 0);
 }

@@ -332,18 +332,10 @@ static void epoll_sockets(void)
 }
 
 static const OsProgram programs[] = {
-    { "/os/poll/states", poll_states },
-    { "/os/poll/wakes", poll_wakes },
-    { "/os/poll/sees-hangup", poll_sees_hangup },
-    { "/os/select/states", select_states },
-    { "/os/select/wakes", select_wakes },
-    { "/os/epoll/control", epoll_control },
-    { "/os/epoll/level", epoll_level },
-    { "/os/epoll/edge", epoll_edge },
-    { "/os/epoll/one-shot", epoll_one_shot },
-    { "/os/epoll/nested", epoll_nested },
-    { "/os/epoll/wakes", epoll_wakes },
-    { "/os/epoll/sockets", epoll_sockets },
+    { "/os/poll/states", poll_states },     { "/os/poll/wakes", poll_wakes },     { "/os/poll/sees-hangup", poll_sees_hangup },
+    { "/os/select/states", select_states }, { "/os/select/wakes", select_wakes }, { "/os/epoll/control", epoll_control },
+    { "/os/epoll/level", epoll_level },     { "/os/epoll/edge", epoll_edge },     { "/os/epoll/one-shot", epoll_one_shot },
+    { "/os/epoll/nested", epoll_nested },   { "/os/epoll/wakes", epoll_wakes },   { "/os/epoll/sockets", epoll_sockets },
 };
 
 int main(int argc, char **argv)

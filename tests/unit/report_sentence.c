@@ -13,8 +13,9 @@ static unsigned frame_count;
 
 static const ReportFrame *frame(const char *function, const char *file)
 {
-    frames[frame_count] = (ReportFrame){ .pc = 0x1000 + frame_count, .function = function, .file = file, .line = 7,
-                                         .module = "libx.so", .module_offset = 0x10 };
+    frames[frame_count] = (ReportFrame){
+        .pc = 0x1000 + frame_count, .function = function, .file = file, .line = 7, .module = "libx.so", .module_offset = 0x10
+    };
     return &frames[frame_count++];
 }
 
@@ -65,8 +66,7 @@ static void test_missed_wakeup(void)
 
     check_cause_find(check_trace(), 0, &probe, &check.cause);
     facts_of_two(&facts);
-    assert_says(&check, &facts,
-                "missed-wakeup: main waits in bdrv_graph_wrlock, bdrv_graph_co_rdunlock did not wake it",
+    assert_says(&check, &facts, "missed-wakeup: main waits in bdrv_graph_wrlock, bdrv_graph_co_rdunlock did not wake it",
                 "missed-wakeup--bdrv_graph_wrlock--bdrv_graph_co_rdunlock--blk_remove_bs");
 }
 
@@ -167,8 +167,10 @@ static void test_deadlock_cycle(void)
 /* /report/sentence/livelock */
 static void test_livelock(void)
 {
-    CheckResult check = { .verdict = CHECK_LIVELOCK, .loop = { .first = 2, .length = 14, .repeats = 9 },
-                          .loop_threads = 2, .message = "200000 steps" };
+    CheckResult check = { .verdict = CHECK_LIVELOCK,
+                          .loop = { .first = 2, .length = 14, .repeats = 9 },
+                          .loop_threads = 2,
+                          .message = "200000 steps" };
     ReportFacts facts;
 
     fake_reset();
@@ -196,16 +198,14 @@ static void test_stack_overflow(void)
     facts.stacks[0] = stack_of("io_submit", turns);
     facts.recursion = (CheckCycle){ .first = 1, .length = 3, .repeats = 3, .regular = true };
     strcpy(facts.recursion_text, "a > b > c > a");
-    assert_says(&check, &facts, "stack-overflow: main recurses: a > b > c > a (3 frames, 3 times)",
-                "stack-overflow--a--b--c");
+    assert_says(&check, &facts, "stack-overflow: main recurses: a > b > c > a (3 frames, 3 times)", "stack-overflow--a--b--c");
 }
 
 static void assert_message(CheckVerdict verdict, const char *message, const char *sentence)
 {
     CheckResult check = { .verdict = verdict };
     ReportFacts facts;
-    g_autofree char *token = g_strdup_printf("%s--bdrv_graph_wrlock--blk_remove_bs--test_body",
-                                               check_verdict_name(verdict));
+    g_autofree char *token = g_strdup_printf("%s--bdrv_graph_wrlock--blk_remove_bs--test_body", check_verdict_name(verdict));
 
     g_strlcpy(check.message, message, sizeof(check.message));
     facts_of_two(&facts);
@@ -240,11 +240,16 @@ static void test_trim(void)
     frame_count = 0;
 
     const ReportFrame *asleep[] = {
-        frame("unwind_here", "src/report/unwinder.c"), frame("sched_switch", "src/sched/engine.c"),
-        frame("sched_block", "src/sched/engine.c"),    frame("wait_for_fds", "src/os/poll.c"),
-        frame("ppoll", "src/os/poll.c"),               frame("aio_poll", "src/core/aio.c"),
-        frame("body", "fuzz/target.c"),                frame("thread_main", "src/os/thread.c"),
-        frame("fiber_entry", "src/sched/fiber.c"),     frame("start_thread", NULL),
+        frame("unwind_here", "src/report/unwinder.c"),
+        frame("sched_switch", "src/sched/engine.c"),
+        frame("sched_block", "src/sched/engine.c"),
+        frame("wait_for_fds", "src/os/poll.c"),
+        frame("ppoll", "src/os/poll.c"),
+        frame("aio_poll", "src/core/aio.c"),
+        frame("body", "fuzz/target.c"),
+        frame("thread_main", "src/os/thread.c"),
+        frame("fiber_entry", "src/sched/fiber.c"),
+        frame("start_thread", NULL),
         frame("clone3", NULL),
     };
     const ReportFrame *preempted[] = {
@@ -253,9 +258,8 @@ static void test_trim(void)
         frame("bdrv_graph_wrlock", "src/core/graph_lock.c"),
     };
     const ReportFrame *failed[] = {
-        frame("sched_fail", "src/sched/engine.c"), frame("on_fatal", "fuzz/driver.c"),
-        frame("core_fatal", "src/core/fatal.c"),   frame("bdrv_unref", "src/core/block.c"),
-        frame("body", "fuzz/target.c"),
+        frame("sched_fail", "src/sched/engine.c"), frame("on_fatal", "fuzz/driver.c"), frame("core_fatal", "src/core/fatal.c"),
+        frame("bdrv_unref", "src/core/block.c"),   frame("body", "fuzz/target.c"),
     };
 
     assert_trimmed(asleep, G_N_ELEMENTS(asleep), "ppoll", "body");

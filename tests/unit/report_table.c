@@ -55,20 +55,19 @@ static void test_graph_lock(void)
     CheckResult check = missed_wakeup(graph_lock_trace());
 
     print_table(open_page(&page), &check);
-    assert_page(&page,
-                "  step | main                                      | iothread0\n"
-                "  -----+-------------------------------------------+-----------------------------------------------\n"
-                "     0 | creates a thread                          |\n"
-                "     1 |                                           | thread starts\n"
-                "     2 |                                           | [co 2] bdrv_graph_co_rdl…: reader_count 0 -> 1\n"
-                "     3 | bdrv_graph_wrlock: has_writer 1 -> 0      |\n"
-                "     4 | num_waiters 0 -> 1                        |\n"
-                "     5 | reader_count: reader_count == 1           |\n"
-                "     6 | poll: asleep                              |\n"
-                "   * 7 |                                           | bdrv_graph_co_rdunlock: reader_count 1 -> 0\n"
-                "   * 8 |                                           | has_writer == 0: no wakeup\n"
-                "     9 |                                           | poll: asleep\n"
-                "    11 | (by hand) reader_count: reader_count == 0 |\n");
+    assert_page(&page, "  step | main                                      | iothread0\n"
+                       "  -----+-------------------------------------------+-----------------------------------------------\n"
+                       "     0 | creates a thread                          |\n"
+                       "     1 |                                           | thread starts\n"
+                       "     2 |                                           | [co 2] bdrv_graph_co_rdl…: reader_count 0 -> 1\n"
+                       "     3 | bdrv_graph_wrlock: has_writer 1 -> 0      |\n"
+                       "     4 | num_waiters 0 -> 1                        |\n"
+                       "     5 | reader_count: reader_count == 1           |\n"
+                       "     6 | poll: asleep                              |\n"
+                       "   * 7 |                                           | bdrv_graph_co_rdunlock: reader_count 1 -> 0\n"
+                       "   * 8 |                                           | has_writer == 0: no wakeup\n"
+                       "     9 |                                           | poll: asleep\n"
+                       "    11 | (by hand) reader_count: reader_count == 0 |\n");
 }
 
 /* /report/table/cause */
@@ -82,10 +81,9 @@ static void test_cause(void)
     CheckResult check = missed_wakeup(graph_lock_trace());
 
     report_cause(open_page(&page), check_trace(), &check, &experiment);
-    assert_page(&page,
-                "  cause  step 7, iothread0: reader_count 1 -> 0 made main's condition true (file.c:40);\n"
-                "         step 8, iothread0: read has_writer == 0, written by main at step 3, and did not wake main.\n"
-                "         Woken by hand, main leaves its wait: a missed wakeup, not a deadlock.\n");
+    assert_page(&page, "  cause  step 7, iothread0: reader_count 1 -> 0 made main's condition true (file.c:40);\n"
+                       "         step 8, iothread0: read has_writer == 0, written by main at step 3, and did not wake main.\n"
+                       "         Woken by hand, main leaves its wait: a missed wakeup, not a deadlock.\n");
 }
 
 /* /report/table/cause-unknown: what is not known is not guessed. */
@@ -98,8 +96,7 @@ static void test_cause_unknown(void)
     fake_reset();
     fake_thread("main", NULL);
     report_cause(open_page(&page), check_trace(), &check, &experiment);
-    assert_page(&page,
-                "  cause  Woken by hand, main finds work that waited for it: it did not have to wait for a timer.\n");
+    assert_page(&page, "  cause  Woken by hand, main finds work that waited for it: it did not have to wait for a timer.\n");
 }
 
 /* /report/table/many: more steps matter than there is room for: those of the bug stay, and of the others the latest. */
@@ -238,16 +235,15 @@ static void test_threads(void)
         fake_load(i, fake_site(SCHED_LOAD, "f", "&x", 1), 1, i);
     }
     print_table(open_page(&page), &check);
-    assert_page(&page,
-                "  step | t0        | t1        | t2        | t3        | t4        | others\n"
-                "  -----+-----------+-----------+-----------+-----------+-----------+--------------\n"
-                "     0 | f: x == 0 |           |           |           |           |\n"
-                "     1 |           | f: x == 1 |           |           |           |\n"
-                "     2 |           |           | f: x == 2 |           |           |\n"
-                "     3 |           |           |           | f: x == 3 |           |\n"
-                "     4 |           |           |           |           | f: x == 4 |\n"
-                "     5 |           |           |           |           |           | t5: f: x == 5\n"
-                "     6 |           |           |           |           |           | t6: f: x == 6\n");
+    assert_page(&page, "  step | t0        | t1        | t2        | t3        | t4        | others\n"
+                       "  -----+-----------+-----------+-----------+-----------+-----------+--------------\n"
+                       "     0 | f: x == 0 |           |           |           |           |\n"
+                       "     1 |           | f: x == 1 |           |           |           |\n"
+                       "     2 |           |           | f: x == 2 |           |           |\n"
+                       "     3 |           |           |           | f: x == 3 |           |\n"
+                       "     4 |           |           |           |           | f: x == 4 |\n"
+                       "     5 |           |           |           |           |           | t5: f: x == 5\n"
+                       "     6 |           |           |           |           |           | t6: f: x == 6\n");
 }
 
 int main(int argc, char **argv)

@@ -285,8 +285,8 @@ static void test_sleepers_under_constraints(void)
         for (unsigned i = 0; i < plan.constraint_count; i++) {
             plan.constraints[i].read_site = names[sched_random_below(&random, G_N_ELEMENTS(names))];
             plan.constraints[i].write_site = sched_random_below(&random, 3)
-                                               ? names[sched_random_below(&random, G_N_ELEMENTS(names))]
-                                               : SCHED_SITE_INITIAL;
+                                                 ? names[sched_random_below(&random, G_N_ELEMENTS(names))]
+                                                 : SCHED_SITE_INITIAL;
             plan.constraints[i].must_not = sched_random_below(&random, 2);
         }
         kit_run_done(sleeper_body, NULL, &plan);

@@ -18,7 +18,7 @@ import build
 import detection
 import orders
 from common import BUILD, ROOT, CannotRun, call, check_disk, last_lines, relative, run_main
-from replaying import Comparison, corpus_files
+from replaying import Comparison, corpus_files, replay
 
 CPUS = os.cpu_count() or 1
 SIMULATED = ("plain", "asan", "tsan")
@@ -153,14 +153,24 @@ def fault_starts(tally, names, flavours, seconds, replays):
 
 
 def replay_crasher(tally, start, replays):
+    """A process for each replay: one that has a finding is of no use for a second."""
     comparison = Comparison([start.crasher()])
     for flavour in SIMULATED:
-        if "data-race" in build.fault_verdicts(build.fault_header(start.fault), flavour):
-            tally.leave_out(f"fault {start.fault}: replay in {flavour}", "there the sanitizer ends the process at the race")
+        path = build.program(flavour, fault=start.fault, replay=True)
+        summary = stopped_by_sanitizer(path, start.crasher())
+        if summary:
+            tally.leave_out(f"fault {start.fault}: replay in {flavour}", f"the sanitizer ends the process before: {summary}")
             continue
-        comparison.add(flavour, build.program(flavour, fault=start.fault, replay=True), replays, replays)
+        comparison.add(flavour, path, replays, replays)
     bad = comparison.trouble + [seen for _, seen in comparison.differing()]
     tally.case(f"fault {start.fault}: its input has one hash", not bad, "\n".join(bad))
+
+
+def stopped_by_sanitizer(path, crasher):
+    """The summary of the sanitizer's report that ends a replay before its result is printed; None where it is printed."""
+    lines, trouble = replay(path, [crasher], 1)
+    match = re.search(r"SUMMARY: (?:Address|Thread)Sanitizer: .*", trouble or "")
+    return match[0] if match and not lines else None
 
 
 # ---- the fixed core stays silent
