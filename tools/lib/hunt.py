@@ -26,6 +26,7 @@ HEADS = ("target", "flavour", "executions", "exec/s", "coverage", "corpus", "fin
 RIGHT = (2, 3, 4, 5, 6)
 DEFAULT_FLAVOURS = ("asan", "tsan")
 EARLIER_LISTED = 10
+ENDED_BY_US = (-signal.SIGUSR1, -signal.SIGKILL)  # the first where libFuzzer had not yet taken the signal over
 
 
 class Parser(argparse.ArgumentParser):
@@ -115,7 +116,7 @@ class Hunt:
         self.left_s -= run.seconds()
         if report:
             self.found.append((findings.keep(self.flavour, self.name, report), report))
-        elif run.status != 0:
+        elif run.status != 0 and not (interrupted and run.status in ENDED_BY_US):
             self.trouble = f"exit status {run.status}:\n{last_lines(run.output(), 12)}"
         self.seed = self.seed % 0x7ffffffe + 1
         self.done = interrupted or not (report and self.keep_going and self.left_s >= 1)
