@@ -36,7 +36,6 @@ typedef struct CheckCause {
     size_t check_step;
     size_t check_write_step;   /* who wrote what check_step read; CHECK_NO_STEP: nobody in this execution */
     size_t wake_step;          /* a wakeup by the waker after write_step, that did not reach the waiter */
-    size_t taken_step;         /* who read wake_step's event before the waiter did; CHECK_NO_STEP: nobody */
 } CheckCause;
 
 /*

@@ -7,6 +7,7 @@
 #include "report/rows.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum Weight {
     OF_THE_BUG = 100,
@@ -36,10 +37,12 @@ static void choose(Choice *choice, size_t step, uint8_t weight, bool marked)
     }
     if (choice->count == choice->room) {
         choice->room = choice->room ? 2 * choice->room : 256;
-        choice->rows = realloc(choice->rows, choice->room * sizeof(*choice->rows));
-        if (!choice->rows) {
+        void *grown = realloc(choice->rows, choice->room * sizeof(*choice->rows));
+
+        if (!grown) {
             abort();
         }
+        choice->rows = grown;
     }
     choice->rows[choice->count++] = (ReportRow){
         .step = step,
@@ -325,16 +328,20 @@ unsigned report_choose_rows(CheckTrace trace, const CheckResult *check, ReportRo
         choose_window(&choice, check->step);
         break;
     }
-    qsort(choice.rows, choice.count, sizeof(*choice.rows), by_step_then_weight);
-    choice.count = without_doubles(choice.rows, choice.count);
-    qsort(choice.rows, choice.count, sizeof(*choice.rows), by_weight_then_step);
+    if (choice.count) {
+        qsort(choice.rows, choice.count, sizeof(*choice.rows), by_step_then_weight);
+        choice.count = without_doubles(choice.rows, choice.count);
+    }
+    if (choice.count) {
+        qsort(choice.rows, choice.count, sizeof(*choice.rows), by_weight_then_step);
+    }
     choice.count = without_light_ones(choice.rows, choice.count);
 
     unsigned kept = choice.count < REPORT_ROWS_MAX ? (unsigned)choice.count : REPORT_ROWS_MAX;
 
     *hidden = choice.count - kept;
-    for (unsigned i = 0; i < kept; i++) {
-        rows[i] = choice.rows[i];
+    if (kept && choice.rows) {
+        memcpy(rows, choice.rows, kept * sizeof(*rows));
     }
     qsort(rows, kept, sizeof(*rows), by_step_then_weight);
     for (unsigned i = 0; i < kept; i++) {

@@ -96,7 +96,9 @@ unsigned report_stack_trim(const ReportFrame **frames, unsigned count)
     while (end > start + 1 && (is_plumbing(frames[end - 1]) || strcmp(frames[end - 1]->function, "??") == 0)) {
         end--;
     }
-    memmove(frames, frames + start, (end - start) * sizeof(*frames));
+    if (start < end) {
+        memmove(frames, frames + start, (end - start) * sizeof(*frames));
+    }
     return end - start;
 }
 
@@ -113,10 +115,12 @@ static ReportStack name_frames(const ReportPcs *taken)
 
         if (stack.count + n > room) {
             room = 2 * room + n + 32;
-            stack.frames = realloc(stack.frames, room * sizeof(*stack.frames));
-            if (!stack.frames) {
+            void *grown = realloc(stack.frames, room * sizeof(*stack.frames));
+
+            if (!grown) {
                 abort();
             }
+            stack.frames = grown;
         }
         for (unsigned k = 0; k < n; k++) {
             stack.frames[stack.count++] = &frames[k];

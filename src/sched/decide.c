@@ -250,10 +250,10 @@ SchedThread *sched_decide(SchedThread *self, bool can_go_on, bool yields)
         SchedThread *standard, *chosen = NULL;
         uint32_t nth, choice;
 
-        if (choices == 0) {
+        if (choices == 0 || (!can_go_on && !engine.ready_first)) {
             return NULL;
         }
-        standard = can_go_on && (!yields || !engine.ready_count) ? self : engine.ready_first;
+        standard = can_go_on && (!yields || !engine.ready_first) ? self : engine.ready_first;
         if (choices == 1 && !clock) {
             chosen = standard;
         } else {
@@ -279,6 +279,7 @@ SchedThread *sched_decide(SchedThread *self, bool can_go_on, bool yields)
             if (!chosen) {
                 chosen = forced ? standard : base_choice(self, can_go_on, yields);
             }
+            chosen = chosen ? chosen : standard;
             if (chosen != standard) {
                 deviate(self, nth, chosen->id + 1u);
             }

@@ -208,7 +208,8 @@ def tidy(tally, flavour):
     files = [path for path in sources("src", "fuzz") if path.suffix == ".c"]
     chosen = [path for path in files if f"/{path.relative_to(ROOT)}" in compiled]
     with ThreadPoolExecutor(CPUS) as pool:
-        bad = [output for path, (status, output) in pool.map(run, chosen) if status]
+        bad = [line for _, (status, output) in pool.map(run, chosen) if status
+               for line in output.splitlines() if " error: " in line or " warning: " in line]
     tally.case(f"clang-tidy: {len(chosen)} files", not bad, "\n".join(bad))
     for path in files:
         if path not in chosen:
