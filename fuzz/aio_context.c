@@ -57,12 +57,24 @@ typedef struct World {
     unsigned asker_count;
     QEMUBH *shared_bh[3];
     unsigned expected, answered; /* in the main thread's contexts; under the big lock */
+    /* For the windows: raw atomics, no points and no part of the program. */
+    unsigned asked[3];
+    unsigned nested_polls;
 } World;
+
+static __thread bool is_vcpu;
 
 /* ---- answers: in the loop that was asked */
 
 static void answer(Asker *asker)
 {
+    if (is_vcpu) {
+        fuzz_reached("vcpu-answers-for-the-main-thread");
+    }
+    if (__atomic_load_n(&asker->world->nested_polls, __ATOMIC_SEQ_CST) && asker->place == 2) {
+        fuzz_reached("answer-in-a-nested-poll");
+    }
+    __atomic_fetch_sub(&asker->world->asked[asker->place], 1, __ATOMIC_SEQ_CST);
     qemu_mutex_lock(&asker->lock);
     fuzz_check(asker->asked);
     asker->asked = false;
@@ -144,7 +156,9 @@ static void fd_poll_ready(void *opaque)
 {
     Asker *asker = opaque;
 
+    __atomic_fetch_add(&asker->world->nested_polls, 1, __ATOMIC_SEQ_CST);
     aio_poll(asker->ctx, true);
+    __atomic_fetch_sub(&asker->world->nested_polls, 1, __ATOMIC_SEQ_CST);
     polled_fd_ready(asker);
 }
 
@@ -180,6 +194,9 @@ static void nothing_bh(void *opaque)
 
 static void begin_request(Asker *asker)
 {
+    if (__atomic_add_fetch(&asker->world->asked[asker->place], 1, __ATOMIC_SEQ_CST) > 1) {
+        fuzz_reached("two-requests-in-one-context");
+    }
     qemu_mutex_lock(&asker->lock);
     asker->asked = true;
     qemu_mutex_unlock(&asker->lock);
@@ -243,6 +260,7 @@ static void ask(Asker *asker)
 static void poll_as_vcpu(Asker *asker, bool waits)
 {
     bql_lock();
+    is_vcpu = true;
     if (waits) {
         qatomic_set(&asker->flag, false);
         aio_bh_schedule_oneshot(scenario_context(&asker->world->scenario, 1), flag_bh, asker);
@@ -387,4 +405,11 @@ static void run(FuzzInput *in)
     }
 }
 
-const FuzzTarget fuzz_target = { .name = "aio_context", .run = run };
+static const char *const windows[] = {
+    "two-requests-in-one-context",
+    "vcpu-answers-for-the-main-thread",
+    "answer-in-a-nested-poll",
+    NULL,
+};
+
+const FuzzTarget fuzz_target = { .name = "aio_context", .run = run, .windows = windows };

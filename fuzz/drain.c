@@ -69,11 +69,27 @@ static void check_idle(World *world)
     fuzz_check(blk_in_flight(blk_exp_blk(world->export)) == 0);
 }
 
+static void submit_inside(World *world)
+{
+    if (world->submitted < world->request_count) {
+        fuzz_reached("request-inside-a-section");
+    }
+    submit(world);
+}
+
+static void note_requests_under_way(World *world, const char *window)
+{
+    if (__atomic_load_n(&world->disk->in_flight, __ATOMIC_SEQ_CST)) {
+        fuzz_reached(window);
+    }
+}
+
 static void drain_once(World *world)
 {
+    note_requests_under_way(world, "section-begins-with-requests-under-way");
     bdrv_drained_begin(world->disk);
     check_idle(world);
-    submit(world);
+    submit_inside(world);
     bdrv_drained_end(world->disk);
 }
 
@@ -88,7 +104,7 @@ static void drain_all(World *world)
 {
     bdrv_drain_all_begin();
     check_idle(world);
-    submit(world);
+    submit_inside(world);
     bdrv_drain_all_end();
 }
 
@@ -143,6 +159,7 @@ static void run(FuzzInput *in)
     while (world.submitted < world.request_count) {
         submit(&world);
     }
+    note_requests_under_way(&world, "export-closes-with-requests-under-way");
     blk_exp_close_all();
     for (unsigned i = 0; i < world.request_count; i++) {
         fuzz_check(__atomic_load_n(&world.done[i], __ATOMIC_SEQ_CST) == 1);
@@ -153,4 +170,11 @@ static void run(FuzzInput *in)
     scenario_end(&world.scenario);
 }
 
-const FuzzTarget fuzz_target = { .name = "drain", .run = run };
+static const char *const windows[] = {
+    "request-inside-a-section",
+    "section-begins-with-requests-under-way",
+    "export-closes-with-requests-under-way",
+    NULL,
+};
+
+const FuzzTarget fuzz_target = { .name = "drain", .run = run, .windows = windows };

@@ -103,6 +103,21 @@ void fuzz_reached(const char *window)
     }
 }
 
+static void declare_windows(void)
+{
+    for (const char *const *name = fuzz_target.windows; name && *name && window_count < WINDOWS_MAX; name++) {
+        windows[window_count++] = (DriverWindow){ .name = *name, .declared = true };
+    }
+}
+
+/* The empty inputs of the warm-up are no part of anybody's corpus. */
+static void forget_windows(void)
+{
+    for (size_t i = 0; i < window_count; i++) {
+        windows[i].executions = 0;
+    }
+}
+
 const DriverWindow *driver_windows(size_t *count)
 {
     *count = window_count;
@@ -227,9 +242,11 @@ void driver_init(void)
     check_leak_register("file descriptor", count_fds, describe_fds);
     check_leak_register("coroutine", count_coroutines, NULL);
     g_main_context_default(); /* lives as long as the process, so it must not be born in an execution */
+    declare_windows();
     started = now_seconds();
     for (unsigned i = 0; i < WARM_UP_EXECUTIONS; i++) {
         driver_execute(NULL, 0);
     }
     executions = 0;
+    forget_windows();
 }

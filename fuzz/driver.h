@@ -23,10 +23,11 @@ const SchedResult *driver_result(void);
 /* Print the report on the last execution. name: of the input's file, for the replay command; NULL: none. */
 void driver_report(FILE *stream, const CheckResult *verdict, const char *program, const char *name);
 
-/* Windows and how many executions entered them. */
+/* Windows and how many executions since driver_init() entered them: those that the target declares, then any others. */
 typedef struct DriverWindow {
     const char *name;
     uint64_t executions;
+    bool declared;
     bool entered; /* in this execution */
 } DriverWindow;
 const DriverWindow *driver_windows(size_t *count);

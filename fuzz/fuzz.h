@@ -63,6 +63,8 @@ typedef struct FuzzTarget {
     void (*run)(FuzzInput *in);  /* the scenario, on a fresh main thread; must leave nothing behind */
     uint64_t steps_max;          /* step bound; 0: the scheduler's default */
     uint64_t late_ns;            /* a wakeup that only a timer brings after this much virtual time is late; 0: the default */
+    const char *const
+        *windows;  /* what fuzz_reached() names, NULL at the end: the corpus must enter each (tests/corpus/windows) */
 } FuzzTarget;
 
 /* Each target defines this once. */
@@ -77,8 +79,8 @@ __attribute__((noreturn, format(printf, 1, 2))) void fuzz_violated(const char *f
         }                                                                                                        \
     } while (0)
 
-/* In how many executions since the start of the process a window was entered: counted by name, for the reachability test. At most
- * 64 names; static storage. */
+/* The execution is in this window, one of the target's .windows: the reachability test counts in how many it was. At most 64 names;
+ * static storage. */
 void fuzz_reached(const char *window);
 
 #endif

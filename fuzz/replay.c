@@ -135,7 +135,8 @@ static void print_windows(void)
     const DriverWindow *windows = driver_windows(&count);
 
     for (size_t i = 0; i < count; i++) {
-        printf("window %s executions=%" PRIu64 "\n", windows[i].name, windows[i].executions);
+        printf("window %s executions=%" PRIu64 "%s\n", windows[i].name, windows[i].executions,
+               windows[i].declared ? "" : " undeclared");
     }
 }
 

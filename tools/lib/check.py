@@ -19,6 +19,7 @@ import detection
 import orders
 from common import BUILD, ROOT, CannotRun, call, check_disk, last_lines, relative, run_main
 from replaying import Comparison, corpus_files, replay
+from windows import cases as window_cases
 
 CPUS = os.cpu_count() or 1
 SIMULATED = ("plain", "asan", "tsan")
@@ -134,6 +135,12 @@ def replay_corpus(tally, flavours, runs, processes):
             verdicts = comparison.verdicts(path)
             tally.case(f"corpus {relative(path)}: one hash, no finding", path not in differing and verdicts == ["none"],
                        differing.get(path, ", ".join(verdicts)))
+
+
+def windows_entered(tally, flavour):
+    for target in build.targets():
+        for name, good, said in window_cases(target, build.program(flavour, target, replay=True)):
+            tally.case(name, good, said)
 
 
 # ---- faults
@@ -288,6 +295,7 @@ def run(tally, quick):
     if len(simulated) == len(flavours):
         tally.section(f"corpus: {runs} replays a file and flavour")
         replay_corpus(tally, simulated, runs, processes)
+        windows_entered(tally, "plain")
         tally.end_section()
         if quick:
             tally.leave_out("faults", QUICK)
