@@ -17,6 +17,7 @@
 #include <errno.h>
 
 #include "os/clock.h"
+#include "os/held.h"
 #include "os/os.h"
 #include "os/real.h"
 #include "os/sanitizer.h"
@@ -34,6 +35,15 @@ REAL_SYMBOL(pthread_mutex_unlock)
 
 static int balance; /* locked minus unlocked */
 
+static int locked(pthread_mutex_t *mutex, int error)
+{
+    if (error == 0) {
+        balance++;
+        os_held_add(mutex);
+    }
+    return error;
+}
+
 void os_mutex_reset(void)
 {
     balance = 0;
@@ -46,10 +56,7 @@ int os_mutexes_left(void)
 
 int os_mutex_trylock(pthread_mutex_t *mutex)
 {
-    int error = REAL(pthread_mutex_trylock)(mutex);
-
-    balance += error == 0;
-    return error;
+    return locked(mutex, REAL(pthread_mutex_trylock)(mutex));
 }
 
 static bool owner_may_relock(const pthread_mutex_t *mutex)
@@ -63,8 +70,6 @@ static bool owner_may_relock(const pthread_mutex_t *mutex)
 /* Lock without blocking; EBUSY where the caller has to wait. */
 static int attempt(pthread_mutex_t *mutex)
 {
-    int error;
-
     os_touch(mutex);
     if (mutex->__data.__kind & KIND_OTHER) {
         return os_mutex_trylock(mutex);
@@ -73,9 +78,7 @@ static int attempt(pthread_mutex_t *mutex)
         return EBUSY;
     }
     /* lock rather than trylock, so that TSan sees the order in which locks are taken */
-    error = REAL(pthread_mutex_lock)(mutex);
-    balance += error == 0;
-    return error;
+    return locked(mutex, REAL(pthread_mutex_lock)(mutex));
 }
 
 static int lock_slowly(pthread_mutex_t *mutex, SchedCall call, uint64_t deadline_ns)
@@ -105,6 +108,7 @@ int os_mutex_unlock(pthread_mutex_t *mutex)
     error = REAL(pthread_mutex_unlock)(mutex);
     if (error == 0) {
         balance--;
+        os_held_remove(mutex);
         os_waitq_wake_all(OS_WAIT_MUTEX, mutex);
     }
     return error;

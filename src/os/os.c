@@ -3,6 +3,7 @@
 
 #include "os/exit.h"
 #include "os/fd.h"
+#include "os/held.h"
 #include "os/mutex.h"
 #include "os/once.h"
 #include "os/thread.h"
@@ -15,6 +16,7 @@ static void begin(void)
     os_thread_reset();
     os_waitq_reset();
     os_mutex_reset();
+    os_held_reset();
     os_once_reset();
     os_fd_reset();
     os_pipe_reset();
@@ -32,4 +34,5 @@ void os_init(void)
     done = true;
     sched_on_begin(begin);
     sched_on_thread_end(os_thread_ending);
+    sched_on_abandon(os_held_abandon);
 }

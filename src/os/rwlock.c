@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "os/clock.h"
+#include "os/held.h"
 #include "os/real.h"
 #include "os/sanitizer.h"
 #include "os/thread.h"
@@ -42,8 +43,14 @@ static int try_read(pthread_rwlock_t *lock)
 
 static int try_write(pthread_rwlock_t *lock)
 {
+    int error;
+
     os_touch(lock);
-    return REAL(pthread_rwlock_trywrlock)(lock);
+    error = REAL(pthread_rwlock_trywrlock)(lock);
+    if (error == 0) {
+        os_held_add(lock);
+    }
+    return error;
 }
 
 static int lock_until(pthread_rwlock_t *lock, bool write, uint64_t deadline_ns)
@@ -164,6 +171,7 @@ int pthread_rwlock_unlock(pthread_rwlock_t *lock)
     os_touch(lock);
     error = REAL(pthread_rwlock_unlock)(lock);
     if (error == 0) {
+        os_held_remove(lock);
         wake_waiters(lock);
     }
     return error;

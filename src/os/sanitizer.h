@@ -16,6 +16,8 @@ extern void __tsan_acquire(void *address) __attribute__((weak));
 extern void __tsan_release(void *address) __attribute__((weak));
 extern void __tsan_read_range(void *address, unsigned long bytes) __attribute__((weak));
 extern void __tsan_write_range(void *address, unsigned long bytes) __attribute__((weak));
+extern void __tsan_mutex_pre_unlock(void *address, unsigned flags) __attribute__((weak));
+extern void __tsan_mutex_post_unlock(void *address, unsigned flags) __attribute__((weak));
 extern void __asan_loadN(uintptr_t address, uintptr_t bytes) __attribute__((weak));
 extern void __asan_storeN(uintptr_t address, uintptr_t bytes) __attribute__((weak));
 extern void __msan_unpoison(const volatile void *address, size_t bytes) __attribute__((weak));

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "os/held.h"
 #include "os/real.h"
 #include "os/sanitizer.h"
 #include "os/waitq.h"
@@ -24,16 +25,26 @@ int pthread_spin_lock(pthread_spinlock_t *lock)
     while ((error = REAL(pthread_spin_trylock)(lock)) == EBUSY) {
         os_waitq_sleep(OS_WAIT_SPIN, &block);
     }
+    if (error == 0) {
+        os_held_add(lock);
+    }
     return error;
 }
 
 int pthread_spin_trylock(pthread_spinlock_t *lock)
 {
-    if (sched_here()) {
-        SCHED_POINT(SCHED_CALL_SPIN_LOCK, lock);
-        os_touch((const void *)lock);
+    int error;
+
+    if (!sched_here()) {
+        return REAL(pthread_spin_trylock)(lock);
     }
-    return REAL(pthread_spin_trylock)(lock);
+    SCHED_POINT(SCHED_CALL_SPIN_LOCK, lock);
+    os_touch((const void *)lock);
+    error = REAL(pthread_spin_trylock)(lock);
+    if (error == 0) {
+        os_held_add(lock);
+    }
+    return error;
 }
 
 int pthread_spin_unlock(pthread_spinlock_t *lock)
@@ -46,6 +57,7 @@ int pthread_spin_unlock(pthread_spinlock_t *lock)
     SCHED_POINT(SCHED_CALL_SPIN_UNLOCK, lock);
     os_touch((const void *)lock);
     error = REAL(pthread_spin_unlock)(lock);
+    os_held_remove(lock);
     os_waitq_wake_all(OS_WAIT_SPIN, lock);
     return error;
 }

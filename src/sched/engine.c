@@ -25,6 +25,7 @@ const SchedPolicy *sched_policy_;
 static char fail_message[1024];
 static void (*begin_hooks[HOOKS_MAX])(void);
 static unsigned begin_hook_count;
+static void (*abandon_hook)(void);
 
 /* ---- switching */
 
@@ -162,6 +163,11 @@ void sched_on_begin(void (*function)(void))
     }
 }
 
+void sched_on_abandon(void (*function)(void))
+{
+    abandon_hook = function;
+}
+
 void sched_set_learning(bool on)
 {
     engine.learning = on;
@@ -252,9 +258,12 @@ static uint32_t count_threads_left(void)
     return left;
 }
 
-static void release_to_root(void *unused)
+static void leave_for_good(void *unused)
 {
     (void)unused;
+    if (abandon_hook) {
+        abandon_hook();
+    }
     engine_release(&engine.root);
 }
 
@@ -269,7 +278,7 @@ static void order_after_fibers(void)
         SchedThread *thread = sched_thread_slot_id(i);
 
         if (thread->state != THREAD_ENDED && thread->started) {
-            sched_thread_interrupt(thread, release_to_root, NULL);
+            sched_thread_interrupt(thread, leave_for_good, NULL);
         }
     }
 }

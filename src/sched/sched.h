@@ -198,6 +198,9 @@ __attribute__((noreturn)) void sched_thread_exit(void *value);
 /* Called on each fiber when its function has returned or sched_thread_exit() was called, before it counts as ended. The OS layer runs
  * key destructors there; points are allowed. */
 void sched_on_thread_end(void (*function)(SchedThread *));
+/* Called on each fiber that has not ended when its execution failed, under TSan alone, so that what TSan believes of it (the locks it holds)
+ * can be taken back; no points. */
+void sched_on_abandon(void (*function)(void));
 SchedThread *sched_thread_self(void); /* NULL when the caller is no fiber */
 SchedThread *sched_thread_by_id(uint32_t id); /* NULL when there is none; any time after an execution too */
 SchedThread *sched_thread_by_handle(uintptr_t handle); /* by its pthread_t; NULL when it is none of this execution */
