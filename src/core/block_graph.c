@@ -10,6 +10,7 @@
 #include "core/block_backend.h"
 #include "core/block_drain.h"
 #include "core/fatal.h"
+#include "core/job.h"
 #include "core/main_loop.h"
 
 static TAILQ_HEAD(, BlockDriverState) all_bdrv_states = TAILQ_HEAD_INITIALIZER(all_bdrv_states);
@@ -20,6 +21,7 @@ void block_reset(void)
         core_fatal("leak", "node '%s' was not freed", TAILQ_FIRST(&all_bdrv_states)->node_name);
     }
     blk_reset();
+    job_reset();
     bdrv_drain_reset();
     bdrv_graph_lock_reset();
     aio_wait_reset();
