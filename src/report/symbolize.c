@@ -2,7 +2,7 @@
  * Symbols through libdwfl, on the map of our own process. Kernel thread only.
  *
  * 1. A debug server (DEBUGINFOD_URLS) is never asked: a fuzz target does not use the network.
- * 2. Names point into the mapped debug information, which is never let go; paths are kept once per frame.
+ * 2. Names and paths are copied, once per frame: when the map is read again, libdwfl may let go of debug information.
  * 3. clang writes no .debug_aranges: where libdw finds no unit for an address, the units are searched.
  */
 #include "report/symbolize.h"
@@ -238,7 +238,7 @@ static unsigned frames_by_debug_info(Dwarf_Die *unit, Dwarf_Addr address, Report
         ReportFrame *frame = &frames[count++];
         const char *name = dwarf_diename(&scopes[i]);
 
-        frame->function = name ? name : "??";
+        frame->function = strdup(name ? name : "??");
         frame->inlined = tag == DW_TAG_inlined_subroutine;
         frame->system_header = frame->inlined && from_system_header(&scopes[i]);
         if (count == 1) {
@@ -261,7 +261,7 @@ static const char *plain_name(const char *symbol)
 {
     size_t length = strcspn(symbol, ".");
 
-    return symbol[length] && length ? strndup(symbol, length) : symbol;
+    return symbol[length] && length ? strndup(symbol, length) : strdup(symbol);
 }
 
 static void name_by_symbol(Dwfl_Module *module, uintptr_t pc, ReportFrame *frame)
@@ -270,7 +270,7 @@ static void name_by_symbol(Dwfl_Module *module, uintptr_t pc, ReportFrame *frame
     GElf_Sym symbol;
     const char *name = dwfl_module_addrinfo(module, pc, &offset, &symbol, NULL, NULL, NULL);
 
-    frame->function = name && name[0] ? plain_name(name) : "??";
+    frame->function = name && name[0] ? plain_name(name) : strdup("??");
 }
 
 static unsigned find_frames(uintptr_t pc, ReportFrame *frames)
@@ -291,15 +291,16 @@ static unsigned find_frames(uintptr_t pc, ReportFrame *frames)
         }
     }
     if (count == 0) {
-        frames[0].function = "??";
         if (module) {
             name_by_symbol(module, pc, &frames[0]);
+        } else {
+            frames[0].function = strdup("??");
         }
         count = 1;
     }
     for (unsigned i = 0; i < count; i++) {
         frames[i].pc = pc;
-        frames[i].module = name;
+        frames[i].module = i == 0 ? strdup(name) : frames[0].module;
         frames[i].module_offset = pc - start;
     }
     return count;
