@@ -52,6 +52,12 @@ void check_leak_register(const char *what, uint64_t (*count)(void), void (*descr
  */
 void check_completion_register(const char *what, uint64_t (*count)(void), void (*describe)(char *text, size_t size));
 
+/*
+ * Steps of this function of the program only tidy up: a sleeper that did nothing else when it was woken by hand had nothing
+ * to do. A name as __func__ has it, static storage; at most 8. Before the first execution; any thread.
+ */
+void check_housekeeping(const char *function);
+
 /* ------------------------------------------------------------------------------------------- the same input again */
 
 typedef struct CheckRecording CheckRecording;

@@ -8,15 +8,42 @@
  * 3. The first that makes progress ends the experiment: everything after it would look at a changed world.
  * 4. The experiment moves the thread that makes progress: where it slept is noted before.
  * 5. A thread that goes back to the same wait is tried once more, as a control. An idle event loop does the same
- *    twice; one that had work lying there does it the first time only.
+ *    twice; one that had work lying there does it the first time only. Steps of housekeeping count for neither.
  */
 #include "check/examine.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+#include "check/check.h"
 #include "check/trace.h"
 
+enum { HOUSEKEEPERS_MAX = 8 };
+
 static CheckExperiment experiment;
+static const char *housekeepers[HOUSEKEEPERS_MAX];
+static unsigned housekeeper_count;
+
+void check_housekeeping(const char *function)
+{
+    if (housekeeper_count == HOUSEKEEPERS_MAX) {
+        abort();
+    }
+    housekeepers[housekeeper_count++] = function;
+}
+
+static bool is_housekeeping(const SchedStep *step)
+{
+    if (step->operation == SCHED_CALL || !step->site) {
+        return false;
+    }
+    for (unsigned i = 0; i < housekeeper_count; i++) {
+        if (strcmp(step->site->function, housekeepers[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
 
 void check_experiment_reset(void)
 {
@@ -80,49 +107,47 @@ static int compare_shapes(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* What the thread did in a probe, step by step, but for housekeeping. The caller frees it. */
 static uint64_t *shapes_of(CheckTrace trace, const SchedProbe *probe, size_t *count)
 {
-    *count = probe->end_step - probe->first_step;
-
-    uint64_t *shapes = malloc((*count + 1) * sizeof(*shapes));
+    uint64_t *shapes = malloc((probe->end_step - probe->first_step + 1) * sizeof(*shapes));
 
     if (!shapes) {
         abort();
     }
-    for (size_t i = 0; i < *count; i++) {
-        shapes[i] = check_step_shape(&trace.steps[probe->first_step + i], false);
+    *count = 0;
+    for (size_t i = probe->first_step; i < probe->end_step; i++) {
+        if (!is_housekeeping(&trace.steps[i])) {
+            shapes[(*count)++] = check_step_shape(&trace.steps[i], false);
+        }
     }
     return shapes;
 }
 
 static bool same_sequence(CheckTrace trace, const SchedProbe *a, const SchedProbe *b)
 {
-    if (a->end_step - a->first_step != b->end_step - b->first_step) {
-        return false;
-    }
-    for (size_t i = 0; i < a->end_step - a->first_step; i++) {
-        if (check_step_shape(&trace.steps[a->first_step + i], false) !=
-            check_step_shape(&trace.steps[b->first_step + i], false)) {
-            return false;
-        }
-    }
-    return true;
+    size_t a_count, b_count;
+    uint64_t *a_shapes = shapes_of(trace, a, &a_count), *b_shapes = shapes_of(trace, b, &b_count);
+    bool same = a_count == b_count && memcmp(a_shapes, b_shapes, a_count * sizeof(*a_shapes)) == 0;
+
+    free(a_shapes);
+    free(b_shapes);
+    return same;
 }
 
 /* Does the control do anything that the probe did not do at all? For a thread that spins, the control begins in
  * another phase of the loop: only a step of a new shape says that it got somewhere. */
 static bool has_new_shape(CheckTrace trace, const SchedProbe *probe, const SchedProbe *control)
 {
-    size_t known_count;
-    uint64_t *known = shapes_of(trace, probe, &known_count);
+    size_t known_count, count;
+    uint64_t *known = shapes_of(trace, probe, &known_count), *shapes = shapes_of(trace, control, &count);
     bool found = false;
 
     qsort(known, known_count, sizeof(*known), compare_shapes);
-    for (size_t i = control->first_step; i < control->end_step && !found; i++) {
-        uint64_t shape = check_step_shape(&trace.steps[i], false);
-
-        found = !bsearch(&shape, known, known_count, sizeof(*known), compare_shapes);
+    for (size_t i = 0; i < count && !found; i++) {
+        found = !bsearch(&shapes[i], known, known_count, sizeof(*known), compare_shapes);
     }
+    free(shapes);
     free(known);
     return found;
 }

@@ -77,6 +77,23 @@ static void test_work_was_there(void)
     g_assert_cmpuint(check_experiment()->probe.end_step - check_experiment()->probe.first_step, ==, 3);
 }
 
+static void tidying_turn(void)
+{
+    fake_load(0, bh_list, 1, 1);
+    fake_load(0, fake_site(SCHED_LOAD, "tidy_up", "&bh->flags", 3), 3, 1);
+    fake_call(0, SCHED_CALL_POLL, 2, NULL);
+}
+
+/* /check/examine/only-tidied-up: the second look differs from the first by housekeeping alone: nothing was there. */
+static void test_only_tidied_up(void)
+{
+    begin(&poll_wait);
+    check_housekeeping("tidy_up");
+    fake_script_probe(only, asleep_again, tidying_turn);
+    fake_script_probe(only, asleep_again, idle_turn);
+    assert_progress(CHECK_STUCK);
+}
+
 /* /check/examine/left, /ended, /others: the plain cases need no control. */
 static void test_left(void)
 {
@@ -158,6 +175,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/check/examine/idle-loop", test_idle_loop);
     g_test_add_func("/check/examine/work-was-there", test_work_was_there);
+    g_test_add_func("/check/examine/only-tidied-up", test_only_tidied_up);
     g_test_add_func("/check/examine/left", test_left);
     g_test_add_func("/check/examine/ended", test_ended);
     g_test_add_func("/check/examine/others", test_others);
