@@ -26,6 +26,7 @@ static uint64_t executions;
 static double started;
 static DriverWindow windows[WINDOWS_MAX];
 static size_t window_count;
+static bool warm_up_failed; /* by last_verdict: each input is said to fail like this */
 
 /* ---- what a target reports */
 
@@ -99,6 +100,9 @@ const CheckResult *driver_execute(const uint8_t *data, size_t size)
     SchedLimits limits = { .steps = fuzz_target.steps_max, .late_ns = fuzz_target.late_ns };
 
     executions++;
+    if (warm_up_failed) {
+        return &last_verdict; /* what failed has left the core's globals as they were: nothing can follow it */
+    }
     last_size = size;
     for (size_t i = 0; i < window_count; i++) {
         windows[i].entered = false;
@@ -160,8 +164,8 @@ void driver_init(void)
     driver_program.init();
     declare_windows();
     started = now_seconds();
-    for (unsigned i = 0; i < WARM_UP_EXECUTIONS; i++) {
-        driver_execute(NULL, 0);
+    for (unsigned i = 0; i < WARM_UP_EXECUTIONS && !warm_up_failed; i++) {
+        warm_up_failed = driver_execute(NULL, 0)->verdict != CHECK_NONE;
     }
     executions = 0;
     forget_windows();

@@ -14,7 +14,8 @@
  * status 2 and a message where the machine cannot. Once. */
 void driver_init(void);
 
-/* Run the target on an input and judge. Valid until the next call. */
+/* Run the target on an input and judge. Valid until the next call. Where the empty input failed already in driver_init(), that is the
+ * result for each. */
 const CheckResult *driver_execute(const uint8_t *data, size_t size);
 
 /* The scheduler's result of the last driver_execute(). */
