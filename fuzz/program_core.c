@@ -6,6 +6,7 @@
 #include "core/core.h"
 #include "core/coroutine.h"
 #include "core/fatal.h"
+#include "core/thread_pool.h"
 #include "fuzz/program.h"
 #include "os/os.h"
 #include "report/report.h"
@@ -49,6 +50,11 @@ static void describe_fds(char *text, size_t size)
 static uint64_t count_coroutines(void)
 {
     return coroutine_live_count();
+}
+
+static uint64_t count_lost_work(void)
+{
+    return thread_pool_lost_count();
 }
 
 /* ---- coroutines, for the report */
@@ -97,6 +103,8 @@ static void init(void)
     coroutine_hooks.switched = on_switch;
     check_leak_register("file descriptor", count_fds, describe_fds);
     check_leak_register("coroutine", count_coroutines, NULL);
+    check_completion_register("request to a thread pool", count_lost_work, NULL);
+    check_housekeeping("aio_bh_dequeue"); /* a bottom half that was cancelled stays in its list until the loop looks at it */
     g_main_context_default(); /* lives as long as the process, so it must not be born in an execution */
 }
 

@@ -112,7 +112,7 @@ bool check_lost_completion(const SchedResult *result, CheckResult *verdict)
         return false;
     }
     verdict->verdict = CHECK_LOST_COMPLETION;
-    check_say(verdict, " finished by the kernel, and nobody was told");
+    check_say(verdict, " finished, and nobody was told");
     verdict->culprit = result->culprit;
     if (!verdict->culprit && result->outcome == SCHED_QUIESCENT) {
         verdict->culprit = sched_thread_by_id(0);

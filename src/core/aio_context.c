@@ -21,6 +21,7 @@
 #include "core/graph_lock.h"
 #include "core/main_loop.h"
 #include "core/sanitizer.h"
+#include "core/thread_pool.h"
 
 static unsigned live_count; /* raw builtins: for the leak check, not a part of the program under test */
 
@@ -139,6 +140,7 @@ AioContext *aio_context_new(void)
     SLIST_INIT(&ctx->scheduled_coroutines);
     ctx->co_schedule_bh = aio_bh_new(ctx, aio_co_schedule_bh, ctx);
     timerlist_init(&ctx->timer_list, aio_timerlist_notify, ctx);
+    ctx->thread_pool_max = THREAD_POOL_MAX_THREADS_DEFAULT;
     aio_set_event_notifier(ctx, &ctx->notifier, aio_context_notifier_cb, aio_context_notifier_poll, aio_context_notifier_cb);
     register_aiocontext(ctx);
     __atomic_fetch_add(&live_count, 1, __ATOMIC_RELAXED);
@@ -153,6 +155,7 @@ void aio_context_finalize(GSource *source)
         return; /* it never came to life */
     }
     SANITIZER_ACQUIRE(ctx);
+    thread_pool_free_aio(ctx->thread_pool);
     core_assert(SLIST_EMPTY(&ctx->scheduled_coroutines));
     core_assert(STAILQ_EMPTY(&ctx->bh_slice_list)); /* or an aio_bh_poll() is under way */
     qemu_bh_delete(ctx->co_schedule_bh);
@@ -193,6 +196,24 @@ GSource *aio_get_g_source(AioContext *ctx)
 unsigned aio_context_live_count(void)
 {
     return __atomic_load_n(&live_count, __ATOMIC_RELAXED);
+}
+
+ThreadPoolAio *aio_get_thread_pool(AioContext *ctx)
+{
+    if (!ctx->thread_pool) {
+        ctx->thread_pool = thread_pool_new_aio(ctx);
+    }
+    return ctx->thread_pool;
+}
+
+void aio_context_set_thread_pool_params(AioContext *ctx, int min, int max)
+{
+    core_assert(min >= 0 && min <= max && max > 0);
+    ctx->thread_pool_min = min;
+    ctx->thread_pool_max = max;
+    if (ctx->thread_pool) {
+        thread_pool_update_params(ctx->thread_pool, ctx);
+    }
 }
 
 void aio_context_set_poll_params(AioContext *ctx, unsigned max_rounds)

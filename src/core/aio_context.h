@@ -75,6 +75,10 @@ struct AioContext {
 
     QEMUTimerList timer_list;
 
+    /* Made at first use; of the home thread, and of whoever frees the context. The limits: home thread. */
+    struct ThreadPoolAio *thread_pool;
+    int thread_pool_min, thread_pool_max;
+
     /* Polling in user space instead of sleeping; of the loop alone, but for poll_disable_cnt and poll_max_rounds. */
     AioHandlerList poll_aio_handlers;
     bool poll_started;
@@ -143,6 +147,13 @@ void aio_notify_accept(AioContext *ctx);
  * default. A count and not a time, so that an execution does not depend on the machine's speed. Any thread.
  */
 void aio_context_set_poll_params(AioContext *ctx, unsigned max_rounds);
+
+/*
+ * The pool of worker threads of ctx, and how many workers it may have: 0 <= min <= max, max at least 1; without a call 0 and
+ * THREAD_POOL_MAX_THREADS_DEFAULT. min workers stay also when they are idle. Home thread.
+ */
+struct ThreadPoolAio *aio_get_thread_pool(AioContext *ctx);
+void aio_context_set_thread_pool_params(AioContext *ctx, int min, int max);
 
 /* ---- file descriptors ---- */
 

@@ -68,6 +68,8 @@ extern GSourceFuncs aio_source_funcs;
 void aio_context_finalize(GSource *source);
 /* bh.c: frees the deleted BHs that are left; the others are leaks. */
 void aio_bh_finalize(AioContext *ctx);
+/* bh.c: whether a loop will call it. For oracles: no point, and no part of the program. */
+bool aio_bh_is_scheduled(const QEMUBH *bh);
 /* aio_co.c */
 void aio_co_schedule_bh(void *opaque);
 

@@ -152,6 +152,11 @@ int aio_bh_poll(AioContext *ctx)
 
 /* ---- what is waiting ---- */
 
+bool aio_bh_is_scheduled(const QEMUBH *bh)
+{
+    return (__atomic_load_n(&bh->flags, __ATOMIC_RELAXED) & (BH_SCHEDULED | BH_DELETED)) == BH_SCHEDULED;
+}
+
 typedef enum BHWaiting { BH_NONE, BH_IDLE_ONLY, BH_NOW } BHWaiting;
 
 static BHWaiting waiting_in(BHList *list)

@@ -20,10 +20,10 @@
 #ifndef WAKEFUZZ_CORE_BLOCK_BACKEND_H
 #define WAKEFUZZ_CORE_BLOCK_BACKEND_H
 
+#include "core/aiocb.h"
 #include "core/block_graph.h"
 
 typedef struct BlockBackend BlockBackend;
-typedef void BlockCompletionFunc(void *opaque, int ret);
 
 /* What a device wants to know. All in the main thread, none may poll; absent functions are NULL. */
 typedef struct BlockDevOps {

@@ -14,6 +14,7 @@ typedef enum RamCompletion {
     RAM_COMPLETE_SYNC,  /* before the driver returns; it never yields */
     RAM_COMPLETE_BH,    /* from a bottom half in the node's context */
     RAM_COMPLETE_TIMER, /* from a timer in the node's context */
+    RAM_COMPLETE_POOL,  /* by a worker of the requesting thread's pool */
 } RamCompletion;
 
 /*

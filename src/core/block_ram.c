@@ -1,5 +1,6 @@
 /*
- * A disk in memory that completes its requests at once, from a bottom half, or from a timer; optionally an overlay.
+ * A disk in memory that completes its requests at once, from a bottom half, from a timer, or by a worker thread; optionally
+ * an overlay.
  *
  * Threads: requests run as coroutines in any thread. They wait for a callback in the node's context, which may be
  * another thread's, and go on in their own.
@@ -14,6 +15,7 @@
 #include "core/block_drivers.h"
 #include "core/fatal.h"
 #include "core/thread.h"
+#include "core/thread_pool.h"
 #include "core/timer.h"
 
 typedef struct BDRVRamState {
@@ -47,12 +49,22 @@ static void coroutine_fn ram_wait_timer(BlockDriverState *bs, int64_t latency_ns
     qemu_coroutine_yield();
 }
 
-static void coroutine_fn ram_wait(BlockDriverState *bs)
+/* In a worker: what a file's driver would wait for in the kernel. */
+static int ram_wait_worker(void *opaque)
+{
+    (void)opaque;
+    return 0;
+}
+
+/* Wait as the disk's completion says. For RAM_COMPLETE_POOL, which is returned, the caller is to let a worker do its part. */
+static RamCompletion coroutine_fn ram_wait(BlockDriverState *bs)
 {
     BDRVRamState *s = bs->opaque;
+    RamCompletion completion = (RamCompletion)qatomic_read(&s->completion);
 
-    switch ((RamCompletion)qatomic_read(&s->completion)) {
+    switch (completion) {
     case RAM_COMPLETE_SYNC:
+    case RAM_COMPLETE_POOL:
         break;
     case RAM_COMPLETE_BH:
         aio_bh_schedule_oneshot(bdrv_get_aio_context(bs), ram_complete, qemu_coroutine_self());
@@ -61,6 +73,14 @@ static void coroutine_fn ram_wait(BlockDriverState *bs)
     case RAM_COMPLETE_TIMER:
         ram_wait_timer(bs, qatomic_read(&s->latency_ns));
         break;
+    }
+    return completion;
+}
+
+static void coroutine_fn ram_wait_or_work(BlockDriverState *bs)
+{
+    if (ram_wait(bs) == RAM_COMPLETE_POOL) {
+        thread_pool_submit_co(ram_wait_worker, NULL);
     }
 }
 
@@ -136,7 +156,7 @@ static int coroutine_fn ram_co_preadv(BlockDriverState *bs, int64_t offset, int6
     if (!ram_in_range(s, offset, bytes)) {
         return -EIO;
     }
-    ram_wait(bs);
+    ram_wait_or_work(bs);
     error = qatomic_xchg(&s->fail_errno, 0);
     for (int64_t done = 0; !error && done < bytes;) {
         int64_t ret = ram_read_run(bs, offset + done, bytes - done, qiov, done);
@@ -150,32 +170,46 @@ static int coroutine_fn ram_co_preadv(BlockDriverState *bs, int64_t offset, int6
     return -error;
 }
 
+typedef struct RamWrite {
+    BDRVRamState *s;
+    int64_t offset, bytes;
+    QEMUIOVector *qiov;
+} RamWrite;
+
+/* Any thread: a worker too. */
+static int ram_write_now(void *opaque)
+{
+    RamWrite *write = opaque;
+    BDRVRamState *s = write->s;
+    int error = qatomic_xchg(&s->fail_errno, 0);
+
+    if (!error) {
+        qemu_mutex_lock(&s->lock);
+        qemu_iovec_to_buf(write->qiov, 0, s->data + write->offset, write->bytes);
+        memset(s->allocated + write->offset / BDRV_SECTOR_SIZE, 1, write->bytes / BDRV_SECTOR_SIZE);
+        qemu_mutex_unlock(&s->lock);
+    }
+    return -error;
+}
+
 static int coroutine_fn ram_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes, QEMUIOVector *qiov,
                                        BdrvRequestFlags flags)
 {
     BDRVRamState *s = bs->opaque;
-    int error;
+    RamWrite write = { s, offset, bytes, qiov };
 
     (void)flags;
     if (!ram_in_range(s, offset, bytes)) {
         return -EIO;
     }
-    ram_wait(bs);
-    error = qatomic_xchg(&s->fail_errno, 0);
-    if (!error) {
-        qemu_mutex_lock(&s->lock);
-        qemu_iovec_to_buf(qiov, 0, s->data + offset, bytes);
-        memset(s->allocated + offset / BDRV_SECTOR_SIZE, 1, bytes / BDRV_SECTOR_SIZE);
-        qemu_mutex_unlock(&s->lock);
-    }
-    return -error;
+    return ram_wait(bs) == RAM_COMPLETE_POOL ? thread_pool_submit_co(ram_write_now, &write) : ram_write_now(&write);
 }
 
 static int coroutine_fn ram_co_flush(BlockDriverState *bs)
 {
     BDRVRamState *s = bs->opaque;
 
-    ram_wait(bs);
+    ram_wait_or_work(bs);
     return -qatomic_xchg(&s->fail_errno, 0);
 }
 
@@ -183,7 +217,7 @@ static int64_t coroutine_fn ram_co_getlength(BlockDriverState *bs)
 {
     BDRVRamState *s = bs->opaque;
 
-    ram_wait(bs);
+    ram_wait_or_work(bs);
     return s->bytes;
 }
 

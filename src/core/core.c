@@ -8,6 +8,7 @@
 #include "core/fatal.h"
 #include "core/main_loop.h"
 #include "core/thread.h"
+#include "core/thread_pool.h"
 
 void core_thread_reset(void)
 {
@@ -21,6 +22,7 @@ void core_init(void)
     core_thread_reset();
     bql_init();
     coroutine_init();
+    thread_pool_reset();
 }
 
 void core_reset(void)
