@@ -147,7 +147,7 @@ static void run(FuzzInput *in)
     world.request_count = fuzz_choice(in, REQUESTS_MAX + 1);
     scenario_begin(&world.scenario, 1);
     world.disk = bdrv_new_ram("disk", qemu_get_aio_context(), DISK_BYTES);
-    bdrv_ram_set_completion(world.disk, (RamCompletion)(disk % 3), 1000);
+    bdrv_ram_set_completion(world.disk, (disk & 192) == 192 ? RAM_COMPLETE_POOL : (RamCompletion)(disk % 3), 1000);
     world.export = blk_exp_add("export", world.disk, scenario_context(&world.scenario, 1), parallel);
     fuzz_check(world.export != NULL);
     for (unsigned i = 0; i < early; i++) {
