@@ -118,12 +118,14 @@ void qemu_cond_signal(QemuCond *cond)
 {
     core_assert(cond->initialized);
     check(pthread_cond_signal(&cond->cond), __func__);
+    core_assert(cond->initialized); /* still: its owner may have destroyed it meanwhile */
 }
 
 void qemu_cond_broadcast(QemuCond *cond)
 {
     core_assert(cond->initialized);
     check(pthread_cond_broadcast(&cond->cond), __func__);
+    core_assert(cond->initialized);
 }
 
 void qemu_cond_wait(QemuCond *cond, QemuMutex *mutex)
