@@ -79,7 +79,7 @@ static void say_threads(const SchedResult *result, CheckResult *verdict)
     for (uint32_t id = 1; id < sched_thread_count() && used < sizeof(list); id++) {
         SchedThread *thread = sched_thread_by_id(id);
 
-        if (!thread || sched_thread_ended(thread)) {
+        if (!thread || sched_thread_ended(thread) || sched_thread_is_daemon(thread)) {
             continue;
         }
         used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", used ? ", " : "",

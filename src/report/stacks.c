@@ -150,7 +150,7 @@ ReportStack report_stack_of_thread(SchedThread *thread, bool is_culprit)
     pcs.count = 0;
     if (thread == experiment->thread && experiment->stack.count) {
         report_unwind_copy(&experiment->stack, &pcs); /* it slept there; where the experiment took it is no news */
-    } else if (!sched_thread_ended(thread) && (is_culprit || has_run(thread))) {
+    } else if (!sched_thread_ended(thread) && (is_culprit || (has_run(thread) && !sched_thread_is_daemon(thread)))) {
         report_unwind_thread(thread, &pcs);
     }
     return name_frames(&pcs);

@@ -195,12 +195,27 @@ static void examine_late(void)
     }
 }
 
+/* The program has ended: its kernel does too, whatever it has under way. */
+static void end_daemons(void)
+{
+    engine.daemons_must_end = true;
+    for (uint32_t i = 0; i < engine.thread_count; i++) {
+        if (sched_thread_slot_id(i)->daemon) {
+            sched_wake(sched_thread_slot_id(i));
+        }
+    }
+}
+
 /* Nobody can run: the clock goes on, or the execution ends (false). On the kernel thread: every fiber is where its wait left it. */
 bool sched_idle(void)
 {
     bool body_ended = sched_thread_slot_id(0)->state == THREAD_ENDED;
 
     if (engine.live_count == 0) {
+        if (engine.daemon_count && !engine.daemons_must_end) {
+            end_daemons();
+            return true;
+        }
         sched_set_outcome(SCHED_DONE, NULL);
         return false;
     }
@@ -231,6 +246,9 @@ SchedThread *sched_decide(SchedThread *self, bool can_go_on, bool yields)
 {
     bool forced = false;
 
+    if (UNLIKELY(engine.live_count == 0 && !engine.daemons_must_end)) {
+        return NULL;
+    }
     /* the common case of FIFO, nothing else than what follows */
     if (policy == &sched_policy_fifo && can_go_on && !yields && self->override == self->override_end && !engine.plan.clock_rate &&
         !self->held && engine.run_length < RUN_MAX && !engine.constrained) {

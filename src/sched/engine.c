@@ -214,7 +214,8 @@ static void begin(const SchedPlan *plan, const SchedLimits *limits)
         }
         thread->used = false;
     }
-    engine.thread_count = engine.live_count = 0;
+    engine.thread_count = engine.live_count = engine.daemon_count = 0;
+    engine.daemons_must_end = false;
     engine.ready_first = engine.ready_last = NULL;
     engine.ready_count = 0;
     engine.run_length = 0;
@@ -253,7 +254,7 @@ static uint32_t count_threads_left(void)
     for (uint32_t i = 0; i < engine.thread_count; i++) {
         SchedThread *thread = sched_thread_slot_id(i);
 
-        left += thread->state != THREAD_ENDED || !thread->reaped;
+        left += !thread->daemon && (thread->state != THREAD_ENDED || !thread->reaped);
     }
     return left;
 }

@@ -71,7 +71,7 @@ struct SchedThread {
     /* life */
     void *(*function)(void *);
     void *argument, *value;
-    bool reaped, used, started;
+    bool reaped, used, started, daemon;
     SchedQueue joiners;
     void *slot;
     char name[SCHED_NAME_BYTES];
@@ -137,7 +137,10 @@ typedef struct Engine {
     SchedThread *idle; /* the last thread to block or end, when nobody can run */
     SchedThread *ready_first, *ready_last;
     uint32_t ready_count; /* enabled, not running, not held */
-    uint32_t thread_count, live_count;
+    uint32_t thread_count;
+    uint32_t live_count;    /* threads of the program that have not ended */
+    uint32_t daemon_count;  /* daemons that have not ended */
+    bool daemons_must_end;
     uint32_t run_length; /* steps of the current thread since the last switch */
     SchedContext root;
     SchedPlan plan;

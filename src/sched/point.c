@@ -161,6 +161,7 @@ static const uint8_t call_effects[SCHED_CALL_COUNT] = {
     [SCHED_CALL_IO_SUBMIT] = WRITES,
     [SCHED_CALL_IO_GETEVENTS] = READS | WRITES,
     [SCHED_CALL_IO_COMPLETE] = WRITES,
+    [SCHED_CALL_FILE] = WRITES,
 };
 
 static void call_point(SchedCall call, uintptr_t object, void *site, void *frame, bool yields)
@@ -207,26 +208,19 @@ static inline uint64_t value_of(const volatile void *object, unsigned bytes)
     return bytes == 1 ? *(const volatile uint8_t *)object : bytes == 2 ? *(const volatile uint16_t *)object : 0;
 }
 
-void sched_atomic(SchedSite *site, const volatile void *object, uint64_t new_value)
+static inline void atomic_step(SchedThread *self, SchedSite *site, const volatile void *object, uint64_t new_value, bool may_wait)
 {
-    SchedThread *self = sched_self_;
-    SchedObject *identity;
-    SchedEvent event;
-    SchedStep *step;
-
-    if (!engine_here()) {
-        return;
-    }
-    identity = sched_object_find((uintptr_t)object);
-    event = (SchedEvent){
+    SchedObject *identity = sched_object_find((uintptr_t)object);
+    SchedEvent event = {
         .key = (uintptr_t)object,
         .object = identity,
         .site = (uint16_t)site->id,
         .reads = site->operation == SCHED_LOAD || site->operation == SCHED_RMW,
         .writes = site->operation == SCHED_STORE || site->operation == SCHED_RMW,
     };
-    check_stack(self, __builtin_frame_address(0));
-    if (LIKELY(!engine.probe)) {
+    SchedStep *step;
+
+    if (LIKELY(!engine.probe) && may_wait) {
         if ((engine.plan.atomics && site->operation != SCHED_FENCE) || UNLIKELY(engine.run_length >= RUN_MAX)) {
             self->event = event;
             point(self, false);
@@ -238,6 +232,21 @@ void sched_atomic(SchedSite *site, const volatile void *object, uint64_t new_val
     step->old_value = value_of(object, site->size_bytes);
     step->new_value = site->operation == SCHED_STORE ? new_value : step->old_value;
     account(self, &event);
+}
+
+void sched_atomic(SchedSite *site, const volatile void *object, uint64_t new_value)
+{
+    if (engine_here()) {
+        check_stack(sched_self_, __builtin_frame_address(0));
+        atomic_step(sched_self_, site, object, new_value, true);
+    }
+}
+
+void sched_note_store(SchedSite *site, const volatile void *object, uint64_t new_value)
+{
+    if (engine_here()) {
+        atomic_step(sched_self_, site, object, new_value, false);
+    }
 }
 
 void sched_atomic_done(void)

@@ -35,6 +35,9 @@ typedef struct SchedSite {
  */
 void sched_atomic(SchedSite *site, const volatile void *object, uint64_t new_value);
 
+/* The same for a store that belongs to the step before it, of a simulated kernel: recorded, and no scheduling point. */
+void sched_note_store(SchedSite *site, const volatile void *object, uint64_t new_value);
+
 /* The read-modify-write announced last by this thread has been done. */
 void sched_atomic_done(void);
 
@@ -50,6 +53,12 @@ void sched_atomic_done(void);
     do {                                                        \
         SCHED_SITE_(operation, text, sizeof(*(pointer)));       \
         sched_atomic(&sched_site_, pointer, new_value);         \
+    } while (0)
+
+#define SCHED_NOTE_STORE(text, pointer, new_value)          \
+    do {                                                    \
+        SCHED_SITE_(SCHED_STORE, text, sizeof(*(pointer))); \
+        sched_note_store(&sched_site_, pointer, new_value); \
     } while (0)
 
 #define SCHED_FENCE_POINT()                    \

@@ -31,7 +31,8 @@
     X(COND_WAIT) X(COND_TIMEDWAIT) X(COND_SIGNAL) X(COND_BROADCAST) X(SEM_WAIT) X(SEM_POST)                       \
     X(FUTEX_WAIT) X(FUTEX_WAKE) X(EVENTFD) X(PIPE) X(SOCKETPAIR) X(TIMERFD) X(EPOLL)                              \
     X(READ) X(WRITE) X(CLOSE) X(FCNTL) X(POLL) X(SELECT) X(EPOLL_WAIT) X(CLOCK) X(SLEEP) X(YIELD) X(OTHER)        \
-    X(TIMEOUT) X(CLOCK_ADVANCE) X(SPURIOUS) X(IO_SUBMIT) X(IO_GETEVENTS) X(IO_COMPLETE)
+    X(TIMEOUT) X(CLOCK_ADVANCE) X(SPURIOUS) X(IO_SUBMIT) X(IO_GETEVENTS) X(IO_COMPLETE)                          \
+    X(OPEN) X(FILE)
 /* clang-format on */
 
 typedef enum SchedCall {
@@ -193,6 +194,14 @@ void sched_timer_disarm(SchedTimer *timer);
 /* Create a thread; it is enabled at once. The caller's stack size wish is ignored: every stack has 8 MiB. Never NULL on return: a
  * machine that has no more threads ends the execution as unmodelled. No point: the caller has one before. */
 SchedThread *sched_thread_create(void *(*function)(void *), void *argument);
+/*
+ * The same for a part of the simulated kernel that runs beside the program: an actor like any other thread to policies, constraints
+ * and overrides, but no thread of the program. It keeps no execution alive, is no leak, and is never examined as a sleeper.
+ * When all threads of the program have ended it is woken, sched_daemon_must_end() is true from then on, and it returns.
+ */
+SchedThread *sched_daemon_create(void *(*function)(void *), void *argument, const char *name);
+bool sched_daemon_must_end(void);
+bool sched_thread_is_daemon(const SchedThread *thread); /* any time after an execution too */
 /* End the calling fiber with this value (pthread_exit after cleanup handlers and key destructors have run). Does not return. */
 __attribute__((noreturn)) void sched_thread_exit(void *value);
 /* Called on each fiber when its function has returned or sched_thread_exit() was called, before it counts as ended. The OS layer runs
@@ -214,7 +223,7 @@ SchedQueue *sched_thread_joiners(SchedThread *thread); /* woken when it ends */
 void sched_thread_set_name(SchedThread *thread, const char *name);
 const char *sched_thread_name(const SchedThread *thread);
 void **sched_thread_slot(SchedThread *thread); /* one pointer for the OS layer; NULL at thread start */
-const SchedBlock *sched_thread_block(const SchedThread *thread); /* what it is blocked on, NULL when it is not */
+const SchedBlock *sched_thread_block(const SchedThread *thread); /* what it is blocked on; NULL: nothing, or a daemon */
 void sched_thread_stack(const SchedThread *thread, void **low, void **high);
 /* Saved frame pointer and code address of a thread that is not running. */
 void sched_thread_frame(const SchedThread *thread, void **frame, void **pc);

@@ -57,7 +57,7 @@ static void thread_reset(SchedThread *thread, void *(*function)(void *), void *a
     thread->steps = thread->points = 0;
 }
 
-SchedThread *sched_thread_create(void *(*function)(void *), void *argument)
+static SchedThread *create(void *(*function)(void *), void *argument, bool daemon)
 {
     unsigned id = engine.thread_count;
     SchedThread *thread = sched_thread_slot_id(id);
@@ -69,24 +69,50 @@ SchedThread *sched_thread_create(void *(*function)(void *), void *argument)
         sched_fail("unmodelled", "thread %u cannot be created: %s", id, id < SCHED_THREADS_MAX ? strerror(errno) : "too many");
     }
     engine.thread_count++;
-    engine.live_count++;
+    engine.live_count += !daemon;
+    engine.daemon_count += daemon;
     thread_reset(thread, function, argument);
+    thread->daemon = daemon;
     engine_release(thread);
     sched_enable(thread);
     return thread;
 }
 
+SchedThread *sched_thread_create(void *(*function)(void *), void *argument)
+{
+    return create(function, argument, false);
+}
+
+SchedThread *sched_daemon_create(void *(*function)(void *), void *argument, const char *name)
+{
+    SchedThread *thread = create(function, argument, true);
+
+    sched_thread_set_name(thread, name);
+    return thread;
+}
+
+bool sched_daemon_must_end(void)
+{
+    return engine.daemons_must_end;
+}
+
+bool sched_thread_is_daemon(const SchedThread *thread)
+{
+    return thread->daemon;
+}
+
 static void finish(SchedThread *self, void *value)
 {
     self->value = value;
-    if (on_end) {
+    if (on_end && !self->daemon) {
         on_end(self);
     }
     sched_point(SCHED_CALL_EXIT, 0, __builtin_return_address(0), __builtin_frame_address(0));
     engine_release(self);
     engine_release(&engine.root);
     self->state = THREAD_ENDED;
-    engine.live_count--;
+    engine.live_count -= !self->daemon;
+    engine.daemon_count -= self->daemon;
     sched_queue_wake_all(&self->joiners);
     sched_leave(self);
 }
@@ -197,7 +223,7 @@ void **sched_thread_slot(SchedThread *thread)
 
 const SchedBlock *sched_thread_block(const SchedThread *thread)
 {
-    return thread->state == THREAD_BLOCKED ? thread->block : NULL;
+    return thread->state == THREAD_BLOCKED && !thread->daemon ? thread->block : NULL;
 }
 
 void sched_thread_stack(const SchedThread *thread, void **low, void **high)

@@ -181,6 +181,12 @@ const char *sched_thread_name(const SchedThread *thread)
     return thread->name;
 }
 
+bool sched_thread_is_daemon(const SchedThread *thread)
+{
+    (void)thread;
+    return false;
+}
+
 bool sched_thread_ended(const SchedThread *thread)
 {
     return thread->ended;
