@@ -103,7 +103,9 @@ static void init(void)
     coroutine_hooks.switched = on_switch;
     check_leak_register("file descriptor", count_fds, describe_fds);
     check_leak_register("coroutine", count_coroutines, NULL);
+    check_leak_register("AIO context", os_aio_contexts_left, NULL);
     check_completion_register("request to a thread pool", count_lost_work, NULL);
+    check_completion_register("AIO request", os_aio_events_left, os_describe_aio_events_left);
     check_housekeeping("aio_bh_dequeue"); /* a bottom half that was cancelled stays in its list until the loop looks at it */
     g_main_context_default(); /* lives as long as the process, so it must not be born in an execution */
 }

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "os/fd.h"
+#include "os/inode.h"
 #include "os/real.h"
 #include "os/sanitizer.h"
 
@@ -120,6 +120,12 @@ int dup3(int from, int to, int flags)
 
 /* ---- fcntl, ioctl */
 
+/* What F_SETFL may change. */
+static int settable(const OsFile *file)
+{
+    return S_ISREG(file->kind->mode) ? O_NONBLOCK | O_APPEND | O_DIRECT | O_NOATIME : O_NONBLOCK;
+}
+
 static int control(OsFile *file, int fd, int command, long argument)
 {
     switch (command) {
@@ -135,7 +141,7 @@ static int control(OsFile *file, int fd, int command, long argument)
     case F_GETFL:
         return file->flags;
     case F_SETFL:
-        file->flags = (file->flags & ~O_NONBLOCK) | ((int)argument & O_NONBLOCK);
+        file->flags = (file->flags & ~settable(file)) | ((int)argument & settable(file));
         return 0;
     case F_GETPIPE_SZ:
         return S_ISFIFO(file->kind->mode) ? (int)OS_BUFFER_BYTES : -EBADF;
@@ -229,6 +235,16 @@ int ioctl(int fd, unsigned long request, ...)
 
 /* ---- status */
 
+static void fill_status(const OsFile *file, struct stat *status)
+{
+    if (file->kind == &os_regular_kind) {
+        os_inode_status(file->regular.inode, status);
+        return;
+    }
+    os_writes(status, sizeof(*status));
+    *status = (struct stat){ .st_mode = file->kind->mode, .st_nlink = 1, .st_ino = file->serial, .st_blksize = 4096 };
+}
+
 int fstat(int fd, struct stat *status)
 {
     OsFile *file = sched_here() ? os_fd_file(fd) : NULL;
@@ -236,8 +252,7 @@ int fstat(int fd, struct stat *status)
     if (!file) {
         return REAL(fstat)(fd, status);
     }
-    os_writes(status, sizeof(*status));
-    *status = (struct stat){ .st_mode = file->kind->mode, .st_nlink = 1, .st_ino = file->serial, .st_blksize = 4096 };
+    fill_status(file, status);
     return 0;
 }
 
@@ -250,8 +265,7 @@ int fstat64(int fd, struct stat64 *status)
     if (!file) {
         return REAL(fstat64)(fd, status);
     }
-    os_writes(status, sizeof(*status));
-    *status = (struct stat64){ .st_mode = file->kind->mode, .st_nlink = 1, .st_ino = file->serial, .st_blksize = 4096 };
+    fill_status(file, (struct stat *)status);
     return 0;
 }
 

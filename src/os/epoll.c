@@ -18,6 +18,7 @@
  */
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 
 #include "os/clock.h"
 #include "os/fd.h"
@@ -256,6 +257,9 @@ static int control(OsFile *epoll, int operation, OsFile *file, int fd, const str
 {
     OsWatch *watch;
 
+    if (S_ISREG(file->kind->mode)) {
+        return -EPERM;
+    }
     if (epoll->kind != &epoll_kind || epoll == file) {
         return -EINVAL;
     }

@@ -160,6 +160,18 @@ int eventfd_write(int fd, eventfd_t value)
     return os_result(os_file_write(file, &span, file->flags & O_NONBLOCK)) == sizeof(value) ? 0 : -1;
 }
 
+bool os_file_is_eventfd(const OsFile *file)
+{
+    return file->kind == &event_kind;
+}
+
+void os_eventfd_complete(OsFile *file)
+{
+    if (add(file, 1)) {
+        os_file_notify(file, POLLIN);
+    }
+}
+
 int os_eventfd_signal(int fd, uint64_t count)
 {
     OsFile *file = os_fd_file(fd);

@@ -48,6 +48,11 @@ void os_fd_reset(void)
 
 /* ---- files */
 
+uint32_t os_serial_new(void)
+{
+    return last_serial++;
+}
+
 OsFile *os_file_new(const OsFileKind *kind, int flags)
 {
     OsFile *file = free_files;
@@ -59,7 +64,7 @@ OsFile *os_file_new(const OsFileKind *kind, int flags)
     } else {
         return NULL;
     }
-    *file = (OsFile){ .kind = kind, .flags = flags, .references = 1, .serial = last_serial++ };
+    *file = (OsFile){ .kind = kind, .flags = flags, .references = 1, .serial = os_serial_new() };
     TAILQ_INIT(&file->watches);
     return file;
 }

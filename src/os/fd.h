@@ -44,6 +44,11 @@ typedef struct OsFileKind {
     unsigned (*poll)(OsFile *file);
     ssize_t (*read)(OsFile *file, OsSpan *span);  /* NULL: EINVAL */
     ssize_t (*write)(OsFile *file, OsSpan *span); /* may write a part */
+    /* At an offset of 0 or more; never has to wait. NULL: ESPIPE. */
+    ssize_t (*read_at)(OsFile *file, OsSpan *span, off_t offset);
+    ssize_t (*write_at)(OsFile *file, OsSpan *span, off_t offset);
+    off_t (*seek)(OsFile *file, off_t offset, int whence); /* NULL: there is no position */
+    int (*truncate)(OsFile *file, off_t size);             /* NULL: EINVAL */
     void (*release)(OsFile *file);
     size_t (*available)(OsFile *file); /* FIONREAD; NULL: ENOTTY */
     void (*describe)(OsFile *file, char *buffer, size_t size);
@@ -61,7 +66,7 @@ struct OsFile {
     const OsFileKind *kind;
     uint32_t serial;
     uint32_t references;
-    int flags;           /* O_ACCMODE and O_NONBLOCK */
+    int flags;           /* O_ACCMODE and O_NONBLOCK; of a regular file all that F_GETFL shows */
     SchedQueue queue;    /* who sleeps on it; data is the poll events that concern them */
     OsWatchList watches; /* epoll */
     union {
@@ -86,6 +91,10 @@ struct OsFile {
         struct {
             OsWatchList all, ready;
         } epoll;
+        struct {
+            struct OsInode *inode;
+            off_t position;
+        } regular;
     };
     OsFile *next_free;
 };
@@ -94,6 +103,8 @@ void os_fd_reset(void);
 
 /* The file of a descriptor, or NULL: real or not open. */
 OsFile *os_fd_file(int fd);
+/* A number that names a simulated object, and none before or after it in this execution. */
+uint32_t os_serial_new(void);
 /* The object of scheduling points on it: a file's serial number, a real descriptor's own small number. */
 uintptr_t os_fd_object(int fd);
 
@@ -129,6 +140,10 @@ OsSpan os_span(const struct iovec *vector, int count);
 size_t os_span_piece(OsSpan *span);
 void os_span_store(OsSpan *span, const void *from, size_t bytes); /* at most span->left: into the program's memory */
 void os_span_fetch(OsSpan *span, void *to, size_t bytes);         /* at most span->left: out of the program's memory */
+
+/* eventfd.c: is it one, and the kernel's own addition of 1 to it, on the calling fiber. A full counter stays full. */
+bool os_file_is_eventfd(const OsFile *file);
+void os_eventfd_complete(OsFile *file);
 
 /* NULL when all are in use. */
 OsBuffer *os_buffer_get(void);

@@ -21,12 +21,6 @@ REAL_SYMBOL(write)
 REAL_SYMBOL(writev)
 REAL_SYMBOL(recvfrom)
 REAL_SYMBOL(sendto)
-REAL_SYMBOL(pread)
-REAL_SYMBOL(pread64)
-REAL_SYMBOL(pwrite)
-REAL_SYMBOL(pwrite64)
-REAL_SYMBOL(lseek)
-REAL_SYMBOL(lseek64)
 extern ssize_t __read_chk(int fd, void *buffer, size_t bytes, size_t size);
 extern ssize_t __recv_chk(int fd, void *buffer, size_t bytes, size_t size, int flags);
 extern void __chk_fail(void) __attribute__((noreturn));
@@ -184,51 +178,4 @@ ssize_t sendto(int fd, const void *buffer, size_t bytes, int flags, const struct
         sched_fail("unmodelled", "sendto on a real descriptor is not modelled");
     }
     return to ? os_result(-EISCONN) : send(fd, buffer, bytes, flags);
-}
-
-/* ---- positions: none of the simulated files has one. Linux says so only of pipes and sockets when asked to move. The
- * names with 64 are those that programs with 64-bit offsets call. */
-
-_Static_assert(sizeof(off_t) == sizeof(off64_t), "one calling convention");
-
-static bool simulated(int fd)
-{
-    return sched_here() && os_fd_file(fd);
-}
-
-static off_t seek_simulated(int fd)
-{
-    mode_t mode = os_fd_file(fd)->kind->mode;
-
-    return S_ISFIFO(mode) || S_ISSOCK(mode) ? os_result(-ESPIPE) : 0;
-}
-
-ssize_t pread(int fd, void *buffer, size_t bytes, off_t offset)
-{
-    return simulated(fd) ? os_result(-ESPIPE) : REAL(pread)(fd, buffer, bytes, offset);
-}
-
-ssize_t pread64(int fd, void *buffer, size_t bytes, off64_t offset)
-{
-    return simulated(fd) ? os_result(-ESPIPE) : REAL(pread64)(fd, buffer, bytes, offset);
-}
-
-ssize_t pwrite(int fd, const void *buffer, size_t bytes, off_t offset)
-{
-    return simulated(fd) ? os_result(-ESPIPE) : REAL(pwrite)(fd, buffer, bytes, offset);
-}
-
-ssize_t pwrite64(int fd, const void *buffer, size_t bytes, off64_t offset)
-{
-    return simulated(fd) ? os_result(-ESPIPE) : REAL(pwrite64)(fd, buffer, bytes, offset);
-}
-
-off_t lseek(int fd, off_t offset, int whence)
-{
-    return simulated(fd) ? seek_simulated(fd) : REAL(lseek)(fd, offset, whence);
-}
-
-off64_t lseek64(int fd, off64_t offset, int whence)
-{
-    return simulated(fd) ? seek_simulated(fd) : REAL(lseek64)(fd, offset, whence);
 }

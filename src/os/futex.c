@@ -1,5 +1,5 @@
 /*
- * syscall(): futexes are simulated, a few harmless calls pass, all others are not modelled.
+ * syscall(): futexes and kernel AIO are simulated, a few harmless calls pass, all others are not modelled.
  *
  *     step | waiter                                         | waker
  *     -----+------------------------------------------------+------------------------------------------
@@ -22,6 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "os/aio.h"
 #include "os/clock.h"
 #include "os/real.h"
 #include "os/sanitizer.h"
@@ -208,7 +209,7 @@ static bool harmless(long number)
 
 long syscall(long number, ...)
 {
-    long argument[6];
+    long argument[6], result;
     va_list arguments;
 
     va_start(arguments, number);
@@ -234,6 +235,9 @@ long syscall(long number, ...)
 
         SCHED_POINT(futex_kind(call.operation), call.word);
         return futex(&call);
+    }
+    if (os_aio_syscall(number, argument, &result, __builtin_return_address(0), __builtin_frame_address(0))) {
+        return result;
     }
     sched_fail("unmodelled", "syscall %ld is not modelled", number);
 }

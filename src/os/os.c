@@ -1,8 +1,9 @@
 /* Start-up of the simulated OS, and the reset of its state when an execution begins. */
 #include "os/os.h"
 
+#include "os/aio.h"
 #include "os/exit.h"
-#include "os/fd.h"
+#include "os/inode.h"
 #include "os/held.h"
 #include "os/mutex.h"
 #include "os/once.h"
@@ -22,6 +23,8 @@ static void begin(void)
     os_pipe_reset();
     os_epoll_reset();
     os_real_fd_reset();
+    os_inode_reset();
+    os_aio_reset();
 }
 
 void os_init(void)

@@ -16,6 +16,10 @@
  *   futex      syscall(SYS_futex, WAIT, WAKE, WAIT_BITSET, WAKE_BITSET, REQUEUE, CMP_REQUEUE)
  *   files      eventfd, pipe, socketpair(AF_UNIX, SOCK_STREAM), timerfd, epoll; read write readv writev recv send
  *              recvmsg sendmsg shutdown close dup dup2 dup3 fcntl ioctl fstat on them
+ *   disk       regular files that the execution creates: open openat creat unlink stat access, pread pwrite and their
+ *              vectors, lseek ftruncate fsync fdatasync; O_DIRECT, O_APPEND
+ *   kernel AIO io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents, by libaio's names and by
+ *              syscall(), the ring of completions and eventfds (aio.h)
  *   waiting    poll ppoll g_poll select pselect epoll_wait epoll_pwait epoll_pwait2
  *   time       clock_gettime clock_getres gettimeofday time timespec_get clock nanosleep clock_nanosleep usleep sleep
  *              sched_yield
@@ -32,6 +36,9 @@
  *     modelled, nor is stdio on them.
  *   - Real descriptors keep working. Where an operation on one would block, the thread sleeps until another thread of
  *     the program has used some real descriptor; what the world outside does is not waited for.
+ *   - A file that was created in the execution lies in memory and holds at most 64 KiB. rename, link, truncate, fopen,
+ *     fallocate and mmap of one are not modelled. All other names are the machine's.
+ *   - AIO on a real regular file reads and writes it when the simulated kernel completes the request.
  *   - A stream socket holds 64 KiB in each direction; Linux counts its bookkeeping too.
  *   - Priority inheritance, priority ceilings and process-shared objects behave like plain ones; the death of a
  *     robust mutex's owner is not noticed.
@@ -64,5 +71,21 @@ int os_mutexes_left(void);
  * blocks, and allowed in the scheduler's callbacks. 0, or -EBADF when fd is not a simulated eventfd. A full counter
  * stays full. */
 int os_eventfd_signal(int fd, uint64_t count);
+
+/*
+ * Which faults of the disk the input may choose in this execution: none, until the program asks for some. Each happens in about one of
+ * eight decisions of a random schedule, and never in a first-in-first-out one. On a fiber.
+ */
+#define OS_AIO_ERRORS      1u /* a request ends with -EIO and has moved nothing */
+#define OS_AIO_SHORT       2u /* a request of two blocks or more moves only some of them */
+#define OS_AIO_SHORT_BATCH 4u /* io_submit takes only the first ones of several */
+#define OS_AIO_EAGAIN      8u /* io_submit takes none; only while a request is in flight, or an event waits in the ring */
+void os_aio_set_faults(unsigned faults);
+
+/* AIO contexts not destroyed; events in rings that nobody took. After sched_run() has returned, any thread. */
+uint64_t os_aio_contexts_left(void);
+uint64_t os_aio_events_left(void);
+/* "2 in the ring of context 0"; at most size bytes with the final 0. */
+void os_describe_aio_events_left(char *text, size_t size);
 
 #endif

@@ -171,11 +171,12 @@ const SchedResult *os_test_simulate(void (*body)(void *), void *argument)
 {
     SchedPlan plan = { .base = SCHED_BASE_FIFO };
 
-    if (transcript) {
-        g_string_free(transcript, TRUE);
-    }
+    const SchedResult *result;
+
     transcript = g_string_new(NULL);
-    return sched_run(body, argument, &plan, NULL);
+    result = sched_run(body, argument, &plan, NULL);
+    g_string_free(transcript, TRUE);
+    return result;
 }
 
 int os_test_skip(const char *why)
@@ -184,11 +185,21 @@ int os_test_skip(const char *why)
     return 0;
 }
 
-int os_test_run(int argc, char **argv, const OsProgram *programs, size_t count)
+void os_test_init(int *argc, char ***argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    g_test_init(argc, argv, NULL);
     g_assert_cmpint(sched_init(), ==, 0);
     os_init();
+}
+
+int os_test_run(int argc, char **argv, const OsProgram *programs, size_t count)
+{
+    os_test_init(&argc, &argv);
+    return os_test_run_programs(programs, count);
+}
+
+int os_test_run_programs(const OsProgram *programs, size_t count)
+{
     for (size_t i = 0; i < count; i++) {
         g_test_add_data_func(programs[i].path, &programs[i], run_both);
     }

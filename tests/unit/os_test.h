@@ -78,6 +78,10 @@ struct timespec in_ms(clockid_t clock, long ms);
 /* Run every program natively and simulated, as GLib tests. For main(). */
 int os_test_run(int argc, char **argv, const OsProgram *programs, size_t count);
 
+/* The same in two steps, for a main() with tests of its own between them. */
+void os_test_init(int *argc, char ***argv);
+int os_test_run_programs(const OsProgram *programs, size_t count);
+
 /* Say that this build cannot run these programs natively, and why. For main(). */
 int os_test_skip(const char *why);
 
