@@ -12,6 +12,7 @@
  */
 #include "core/aio_int.h"
 #include "core/atomic.h"
+#include "core/rcu.h"
 
 /* A handler that had nothing in so many rounds is left to ppoll. */
 #define IDLE_ROUNDS_MAX 64
@@ -97,10 +98,14 @@ AioPolled aio_try_polling(AioContext *ctx, AioHandlerList *ready, int64_t *timeo
     ctx->poll_rounds = MIN(MAX(ctx->poll_rounds, 1), max_rounds);
 
     poll_set_started(ctx, ready, true);
+
+    /* One section for all rounds: callbacks with short sections of their own nest in it and pay no barrier. */
+    rcu_read_lock();
     for (unsigned round = 0; round < ctx->poll_rounds && result == AIO_POLLED_NOTHING; round++) {
         result = poll_once(ctx, ready);
     }
     result = MAX(result, drop_idle_handlers(ctx, ready));
+    rcu_read_unlock();
     if (result != AIO_POLLED_NOTHING) {
         *timeout_ns = 0;
     }

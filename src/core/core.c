@@ -7,6 +7,7 @@
 #include "core/coroutine.h"
 #include "core/fatal.h"
 #include "core/main_loop.h"
+#include "core/rcu.h"
 #include "core/thread.h"
 #include "core/thread_pool.h"
 
@@ -15,6 +16,7 @@ void core_thread_reset(void)
     bql_thread_reset();
     aio_context_thread_reset();
     coroutine_thread_reset();
+    rcu_thread_reset();
 }
 
 void core_init(void)
@@ -36,6 +38,7 @@ void core_reset(void)
     if (aio_context_live_count()) {
         core_fatal("leak", "%u AioContexts were not freed", aio_context_live_count());
     }
+    rcu_reset();
     bql_destroy();
     core_thread_reset();
 }

@@ -12,6 +12,7 @@
 #include "core/iothread.h"
 
 #include "core/fatal.h"
+#include "core/rcu.h"
 #include "core/thread.h"
 
 struct IOThread {
@@ -29,6 +30,8 @@ struct IOThread {
 static void *iothread_run(void *opaque)
 {
     IOThread *iothread = opaque;
+
+    rcu_register_thread();
 
     /* Before anything in this thread uses GLib. */
     if (iothread->worker_context) {
@@ -50,6 +53,7 @@ static void *iothread_run(void *opaque)
         g_main_context_pop_thread_default(iothread->worker_context);
     }
     qemu_set_current_aio_context(NULL);
+    rcu_unregister_thread();
     return NULL;
 }
 
