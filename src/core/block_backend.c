@@ -106,6 +106,12 @@ BlockBackend *blk_next(BlockBackend *blk)
     return blk ? TAILQ_NEXT(blk, monitor_link) : TAILQ_FIRST(&monitor_block_backends);
 }
 
+BlockBackend *blk_all_next(BlockBackend *blk)
+{
+    core_assert(qemu_in_main_thread());
+    return blk ? TAILQ_NEXT(blk, link) : TAILQ_FIRST(&block_backends);
+}
+
 BlockBackend *blk_by_name(const char *name)
 {
     BlockBackend *blk = NULL;
@@ -238,6 +244,17 @@ void blk_remove_bs(BlockBackend *blk)
     blk->root = NULL;
     bdrv_root_unref_child(root);
     bdrv_graph_wrunlock();
+}
+
+void blk_remove_all_bs(void)
+{
+    BlockBackend *blk = NULL;
+
+    while ((blk = blk_all_next(blk))) {
+        if (blk->root) {
+            blk_remove_bs(blk);
+        }
+    }
 }
 
 void blk_replace_bs(BlockBackend *blk, BlockDriverState *new_bs)

@@ -58,6 +58,12 @@ BlockBackend *blk_by_name(const char *name);
 /* The named backend after blk, or the first for NULL; NULL at the end. Main. */
 BlockBackend *blk_next(BlockBackend *blk);
 
+/* The backend after blk, named or not, or the first for NULL; NULL at the end. Main. */
+BlockBackend *blk_all_next(BlockBackend *blk);
+
+/* Remove the node of each backend that has one. Main; polls. */
+void blk_remove_all_bs(void);
+
 /* How many backends there are, named or not. Main. */
 unsigned blk_count(void);
 

@@ -112,7 +112,8 @@ struct BlockDriverState {
     LIST_HEAD(, BdrvChild) children;
     LIST_HEAD(, BdrvChild) parents;
 
-    TAILQ_ENTRY(BlockDriverState) bs_list; /* all nodes; main thread */
+    TAILQ_ENTRY(BlockDriverState) bs_list;      /* all nodes; main thread */
+    TAILQ_ENTRY(BlockDriverState) monitor_list; /* the user's nodes; main thread */
 
     /* Requests under way, and drain calls that travel to the main thread. Any thread; atomic; a kick follows each
      * decrement. */
