@@ -262,14 +262,19 @@ void report_print(FILE *out, const ReportFinding *finding)
     report_facts_free(&facts);
 }
 
-void abort_on_finding(FILE *out)
+void report_print_end(FILE *out)
 {
     const ReportFrame *frame = report_function_at((uintptr_t)abort_on_finding);
 
     fprintf(out, "%s\n", last.line);
-    fprintf(out, "    #0 0x%012lx in %s ", (unsigned long)frame->pc, __func__);
+    fprintf(out, "    #0 0x%012lx in abort_on_finding ", (unsigned long)frame->pc);
     fprintf(out, "%s:%u\n", frame->file ? frame->file : "src/report/report.c", frame->line);
     fprintf(out, "%s", last.frames ? last.frames : "");
     fflush(out);
+}
+
+void abort_on_finding(FILE *out)
+{
+    report_print_end(out);
     abort();
 }

@@ -27,10 +27,13 @@ typedef struct ReportFinding {
 void report_print(FILE *out, const ReportFinding *finding);
 
 /*
- * Print the culprit's stack once more, below this function's own frame, and abort(). After report_print(). The name
- * is part of the interface: ClusterFuzz leaves frames out that begin with "abort".
+ * Print the culprit's stack once more, below the frame of abort_on_finding(), and abort(). After report_print(). The
+ * name is part of the interface: ClusterFuzz leaves frames out that begin with "abort".
  */
 __attribute__((noreturn)) void abort_on_finding(FILE *out);
+
+/* What abort_on_finding() prints, for a process that leaves the abort() to its parent. */
+void report_print_end(FILE *out);
 
 /* One suspended coroutine. Valid during the visit. */
 typedef struct ReportCoroutine {

@@ -254,7 +254,7 @@ static uint32_t count_threads_left(void)
     for (uint32_t i = 0; i < engine.thread_count; i++) {
         SchedThread *thread = sched_thread_slot_id(i);
 
-        left += !thread->daemon && (thread->state != THREAD_ENDED || !thread->reaped);
+        left += !thread->daemon && !thread->lives_on && (thread->state != THREAD_ENDED || !thread->reaped);
     }
     return left;
 }
@@ -315,6 +315,7 @@ const SchedResult *sched_run(void (*function)(void *), void *argument, const Sch
     engine.result.time_ns = sched_clock_now;
     engine.result.threads = engine.thread_count;
     engine.result.threads_left = count_threads_left();
+    sched_learn_note();
     if (engine.result.outcome == SCHED_QUIESCENT) {
         engine.result.culprit = sched_examine();
     }

@@ -11,8 +11,7 @@
 
 #define ENGINE_THREAD UINT16_MAX /* in a step: made by the environment */
 
-#define SCHED_RUN_MAX        1000u /* steps in a row while others wait; then the longest waiting one goes first: a spin loop ends */
-#define SCHED_DEVIATIONS_MAX 8192u /* that are written down */
+#define SCHED_RUN_MAX 1000u /* steps in a row while others wait; then the longest waiting one goes first: a spin loop ends */
 
 extern const SchedPolicy *sched_policy_;
 

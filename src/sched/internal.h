@@ -72,6 +72,7 @@ struct SchedThread {
     void *(*function)(void *);
     void *argument, *value;
     bool reaped, used, started, daemon;
+    bool lives_on; /* sched_thread_lives_on() */
     SchedQueue joiners;
     void *slot;
     char name[SCHED_NAME_BYTES];
@@ -123,6 +124,7 @@ extern uint64_t sched_clock_now;
 /* ---- sites (site.c) */
 
 void sched_sites_init(void);
+void *sched_sites_memory(size_t *bytes); /* the names of calls; whole pages */
 uint16_t sched_call_site(SchedCall call, void *pc, void *frame); /* never 0; asks the namer the first time */
 const SchedSite *sched_site_by_name(uint16_t site);              /* NULL when it is a call's or unknown */
 
@@ -186,10 +188,13 @@ typedef struct Trace {
 extern Trace sched_trace_;
 
 int sched_trace_init(void);
+void *sched_trace_memory(size_t *bytes);
 
 /* ---- learning (learn.c) */
 
 void sched_learn_access(SchedObject *object, uint16_t site, bool reads, bool writes);
 void sched_learn_wake(const SchedThread *waker, const SchedThread *waiter);
+void sched_learn_note(void); /* the execution has ended: keep its measures */
+void *sched_learn_memory(size_t *bytes); /* whole pages */
 
 #endif

@@ -24,40 +24,67 @@ typedef struct LearnedSite {
     bool reads, writes, shared; /* shared: another thread touched the object before */
 } LearnedSite;
 
-static uint64_t pairs_seen[PAIR_BITS / 64];
-static LearnedSite sites[SITES_MAX]; /* from 1 */
-static uint16_t site_index[1u << 16];
-static uint32_t site_count, pair_count;
+/* What the last execution measured. */
+typedef struct Measured {
+    uint32_t threads;
+    uint32_t points[SCHED_THREADS_MAX], decisions[SCHED_THREADS_MAX];
+} Measured;
+
+/* In pages of its own: processes may share it (sched_share_with_children). */
+static struct {
+    uint64_t pairs_seen[PAIR_BITS / 64];
+    LearnedSite sites[SITES_MAX]; /* from 1 */
+    uint16_t site_index[1u << 16];
+    uint32_t site_count, pair_count;
+    Measured last;
+} __attribute__((aligned(4096))) learned;
+
+void *sched_learn_memory(size_t *bytes)
+{
+    *bytes = sizeof(learned);
+    return &learned;
+}
+
+void sched_learn_note(void)
+{
+    Measured *last = &learned.last;
+
+    last->threads = sched_engine_.thread_count;
+    for (uint32_t i = 0; i < last->threads; i++) {
+        last->points[i] = sched_thread_slot_id(i)->points;
+        last->decisions[i] = sched_thread_slot_id(i)->decisions;
+    }
+}
 
 static uint32_t find_group(uint32_t index)
 {
-    while (sites[index].group != index) {
-        sites[index].group = sites[sites[index].group].group;
-        index = sites[index].group;
+    while (learned.sites[index].group != index) {
+        learned.sites[index].group = learned.sites[learned.sites[index].group].group;
+        index = learned.sites[index].group;
     }
     return index;
 }
 
 static LearnedSite *site_of(uint16_t name)
 {
-    uint16_t index = site_index[name];
+    uint16_t index = learned.site_index[name];
 
     if (!index) {
-        if (site_count == SITES_MAX - 1) {
+        if (learned.site_count == SITES_MAX - 1) {
             return NULL;
         }
-        index = (uint16_t)++site_count;
-        site_index[name] = index;
-        sites[index] = (LearnedSite){ .name = name, .group = index };
+        index = (uint16_t)++learned.site_count;
+        learned.site_index[name] = index;
+        learned.sites[index] = (LearnedSite){ .name = name, .group = index };
     }
-    return &sites[index];
+    return &learned.sites[index];
 }
 
 static void learn_pair(uint16_t before, uint16_t name, bool reads, bool writes, bool shared)
 {
     LearnedSite *site = site_of(name), *previous = before ? site_of(before) : NULL;
 
-    pair_count++;
+    learned.pair_count++;
     if (!site) {
         return;
     }
@@ -66,7 +93,8 @@ static void learn_pair(uint16_t before, uint16_t name, bool reads, bool writes, 
     site->shared |= shared;
     if (previous) {
         previous->shared |= shared;
-        sites[find_group((uint32_t)(site - sites))].group = (uint16_t)find_group((uint32_t)(previous - sites));
+        learned.sites[find_group((uint32_t)(site - learned.sites))].group = (uint16_t)find_group(
+            (uint32_t)(previous - learned.sites));
     }
 }
 
@@ -87,8 +115,8 @@ void sched_learn_access(SchedObject *object, uint16_t site, bool reads, bool wri
     uint64_t bit = 1ull << (pair % 64);
 
     object->last_site = site;
-    if (!(pairs_seen[pair / 64 % (PAIR_BITS / 64)] & bit)) {
-        pairs_seen[pair / 64 % (PAIR_BITS / 64)] |= bit;
+    if (!(learned.pairs_seen[pair / 64 % (PAIR_BITS / 64)] & bit)) {
+        learned.pairs_seen[pair / 64 % (PAIR_BITS / 64)] |= bit;
         learn_pair(before, site, reads, writes, shared);
     }
     if (reads && shared) {
@@ -108,8 +136,8 @@ static LearnedSite *draw_site(SchedRandom *random, bool write, uint32_t group)
     LearnedSite *chosen = NULL;
     uint32_t seen = 0;
 
-    for (uint32_t i = 1; i <= site_count; i++) {
-        LearnedSite *site = &sites[i];
+    for (uint32_t i = 1; i <= learned.site_count; i++) {
+        LearnedSite *site = &learned.sites[i];
 
         if (site->shared && (write ? site->writes : site->reads) && (!group || find_group(i) == group) &&
             sched_random_below(random, ++seen) == 0) {
@@ -126,7 +154,7 @@ bool sched_learn_draw_constraint(SchedRandom *random, SchedConstraint *constrain
     if (!read) {
         return false;
     }
-    write = draw_site(random, true, find_group((uint32_t)(read - sites)));
+    write = draw_site(random, true, find_group((uint32_t)(read - learned.sites)));
     constraint->read_site = read->name;
     constraint->write_site = write && sched_random_below(random, 8) ? write->name : SCHED_SITE_INITIAL;
     constraint->must_not = sched_random_below(random, 2);
@@ -164,22 +192,21 @@ static void measure_object(SchedRandom *random, SchedPlan *plan)
 
 static void measure_threads(SchedPlan *plan)
 {
-    uint32_t threads = sched_engine_.thread_count;
+    const Measured *last = &learned.last;
 
-    plan->count_count = (uint8_t)(threads < SCHED_COUNTS_MAX ? threads : SCHED_COUNTS_MAX);
+    plan->count_count = (uint8_t)(last->threads < SCHED_COUNTS_MAX ? last->threads : SCHED_COUNTS_MAX);
     for (uint32_t i = 0; i < plan->count_count; i++) {
-        uint32_t points = sched_thread_slot_id(i)->points;
-
-        plan->counts[i] = (uint16_t)(points < UINT16_MAX ? points : UINT16_MAX);
+        plan->counts[i] = (uint16_t)(last->points[i] < UINT16_MAX ? last->points[i] : UINT16_MAX);
     }
 }
 
 void sched_learn_measure(SchedRandom *random, SchedPlan *plan)
 {
+    const Measured *last = &learned.last;
     uint32_t length = 0;
 
-    for (uint32_t i = 0; i < sched_engine_.thread_count; i++) {
-        length += sched_thread_slot_id(i)->points;
+    for (uint32_t i = 0; i < last->threads; i++) {
+        length += last->points[i];
     }
     plan->length = length < UINT16_MAX ? length : UINT16_MAX;
     if (plan->base == SCHED_BASE_SURW || (plan->base == SCHED_BASE_MIXED && sched_random_below(random, 2))) {
@@ -191,27 +218,27 @@ void sched_learn_measure(SchedRandom *random, SchedPlan *plan)
 
 uint32_t sched_learn_threads(void)
 {
-    return sched_engine_.thread_count;
+    return learned.last.threads;
 }
 
 uint32_t sched_learn_decisions(uint32_t thread)
 {
-    return thread < sched_engine_.thread_count ? sched_thread_slot_id(thread)->decisions : 0;
+    return thread < learned.last.threads ? learned.last.decisions[thread] : 0;
 }
 
 void sched_learn_forget(void)
 {
-    memset(pairs_seen, 0, sizeof(pairs_seen));
-    memset(site_index, 0, sizeof(site_index));
-    site_count = pair_count = 0;
+    memset(learned.pairs_seen, 0, sizeof(learned.pairs_seen));
+    memset(learned.site_index, 0, sizeof(learned.site_index));
+    learned.site_count = learned.pair_count = 0;
 }
 
 uint32_t sched_learn_site_count(void)
 {
-    return site_count;
+    return learned.site_count;
 }
 
 uint32_t sched_learn_pair_count(void)
 {
-    return pair_count;
+    return learned.pair_count;
 }

@@ -18,9 +18,10 @@
 #include "sched/plan.h"
 #include "sched/point.h"
 
-#define SCHED_THREADS_MAX 1024u      /* threads of one execution */
-#define SCHED_FOREVER     UINT64_MAX /* a deadline that never comes */
-#define SCHED_NAME_BYTES  24u
+#define SCHED_THREADS_MAX    1024u      /* threads of one execution */
+#define SCHED_FOREVER        UINT64_MAX /* a deadline that never comes */
+#define SCHED_NAME_BYTES     24u
+#define SCHED_DEVIATIONS_MAX 8192u   /* that are written down of an execution */
 
 /* The calls of the simulated OS, as kinds of steps. Their order is part of every trace hash: append only. */
 /* clang-format off */
@@ -219,6 +220,8 @@ uint32_t sched_thread_id(const SchedThread *thread);
 bool sched_thread_ended(const SchedThread *thread);
 void *sched_thread_value(const SchedThread *thread); /* what it returned */
 void sched_thread_reap(SchedThread *thread); /* joined, or detached: no leak any more */
+void sched_thread_lives_on(
+    SchedThread *thread); /* a program's thread without an end: asleep when the body has ended, it is no leak */
 SchedQueue *sched_thread_joiners(SchedThread *thread); /* woken when it ends */
 void sched_thread_set_name(SchedThread *thread, const char *name);
 const char *sched_thread_name(const SchedThread *thread);
@@ -293,6 +296,13 @@ void sched_forget(const void *memory, size_t bytes);
 /* Install the handler that tells a guard page from other faults; the handlers found are called for all others. Call when the
  * fuzzing engine has installed its own. */
 void sched_install_fault_handler(void);
+
+/* What executions record and learn is from now on shared with children of this process: an execution in a child leaves its trace and what
+ * the mutator learns from it with the parent, once the child has called sched_share_publish() and the parent sched_share_collect(). Between
+ * executions, kernel thread. Returns 0 or a negative errno. */
+int sched_share_with_children(void);
+void sched_share_publish(void);
+void sched_share_collect(void);
 
 /* While true, executions feed what the mutator learns from (learn.h); never changes what an execution does. */
 void sched_set_learning(bool on);

@@ -107,8 +107,17 @@ typedef struct CallSite {
     uint16_t call;
 } CallSite;
 
-static CallSite call_sites[CALL_SLOTS];
-static uint32_t call_sites_used;
+/* In pages of its own: processes may share it (sched_share_with_children). */
+static struct {
+    CallSite sites[CALL_SLOTS];
+    uint32_t used;
+} __attribute__((aligned(4096))) calls;
+
+void *sched_sites_memory(size_t *bytes)
+{
+    *bytes = sizeof(calls);
+    return &calls;
+}
 
 static void *name_call(void *opaque)
 {
@@ -130,17 +139,17 @@ uint16_t sched_call_site(SchedCall call, void *pc, void *frame)
         site.pcs[1] = caller[1];
     }
     slot = (uint32_t)(sched_mix64((uintptr_t)pc * 31 + (uintptr_t)site.pcs[1]) + call) % CALL_SLOTS;
-    for (; call_sites[slot].name; slot = (slot + 1) % CALL_SLOTS) {
-        const CallSite *known = &call_sites[slot];
+    for (; calls.sites[slot].name; slot = (slot + 1) % CALL_SLOTS) {
+        const CallSite *known = &calls.sites[slot];
 
         if (known->pcs[0] == pc && known->pcs[1] == site.pcs[1] && known->call == call) {
             return known->name;
         }
     }
     sched_on_kernel_thread(name_call, &site);
-    if (call_sites_used < CALL_SLOTS / 2) {
-        call_sites_used++;
-        call_sites[slot] = site;
+    if (calls.used < CALL_SLOTS / 2) {
+        calls.used++;
+        calls.sites[slot] = site;
     }
     return site.name;
 }

@@ -47,7 +47,7 @@ static void thread_reset(SchedThread *thread, void *(*function)(void *), void *a
     thread->function = function;
     thread->argument = argument;
     thread->value = NULL;
-    thread->reaped = thread->abandoned = thread->started = false;
+    thread->reaped = thread->abandoned = thread->started = thread->lives_on = false;
     thread->used = true;
     thread->joiners = (SchedQueue){ 0 };
     thread->slot = NULL;
@@ -182,6 +182,11 @@ void *sched_thread_value(const SchedThread *thread)
 void sched_thread_reap(SchedThread *thread)
 {
     thread->reaped = true;
+}
+
+void sched_thread_lives_on(SchedThread *thread)
+{
+    thread->lives_on = true;
 }
 
 SchedQueue *sched_thread_joiners(SchedThread *thread)

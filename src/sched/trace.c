@@ -18,6 +18,12 @@ int sched_trace_init(void)
     return 0;
 }
 
+void *sched_trace_memory(size_t *bytes)
+{
+    *bytes = TRACE_STEPS_MAX * sizeof(SchedStep);
+    return sched_trace_.steps;
+}
+
 const SchedStep *sched_trace(size_t *count)
 {
     *count = sched_trace_.count;
