@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "fuzz/forked.h"
 #include "fuzz/program.h"
 #include "os/os.h"
 #include "report/symbolize.h"
@@ -15,13 +16,21 @@
 #define WARM_UP_EXECUTIONS 3u
 #define WINDOWS_MAX        64u
 
-typedef struct Scenario {
-    FuzzInput input;
-} Scenario;
+/* What an execution leaves; of one in a child, copied to where the parent finds it. Pointers are into static storage. */
+typedef struct Outcome {
+    SchedResult result;
+    CheckResult verdict;
+    DriverWindow windows[WINDOWS_MAX];
+    size_t window_count;
+    char message[1024]; /* result.message */
+    SchedOverride deviations[SCHED_DEVIATIONS_MAX];
+} Outcome;
 
 static const SchedResult *last_result;
 static CheckResult last_verdict;
+static const uint8_t *last_data;
 static size_t last_size;
+static Outcome *outcome; /* shared; NULL: this program does not fork */
 static uint64_t executions;
 static double started;
 static DriverWindow windows[WINDOWS_MAX];
@@ -87,28 +96,63 @@ const DriverWindow *driver_windows(size_t *count)
 
 static void body(void *opaque)
 {
-    Scenario *scenario = opaque;
+    driver_program.run(opaque);
+}
 
-    driver_program.run(&scenario->input);
+static void execute(void)
+{
+    SchedPlan plan;
+    size_t plan_bytes = sched_plan_decode(&plan, last_data, last_size);
+    FuzzInput input = { .data = last_data, .size = last_size - plan_bytes };
+    SchedLimits limits = { .steps = fuzz_target.steps_max, .late_ns = fuzz_target.late_ns };
+
+    last_result = sched_run(body, &input, &plan, &limits);
+    last_verdict = check_judge(last_result);
+}
+
+static void execute_in_child(void *unused)
+{
+    (void)unused;
+    execute();
+    sched_share_publish();
+    outcome->result = *last_result;
+    outcome->verdict = last_verdict;
+    if (last_result->message) {
+        snprintf(outcome->message, sizeof(outcome->message), "%s", last_result->message);
+        outcome->result.message = outcome->message;
+    }
+    memcpy(outcome->deviations, last_result->deviations, last_result->deviation_count * sizeof(SchedOverride));
+    outcome->result.deviations = outcome->deviations;
+    memcpy(outcome->windows, windows, sizeof(windows));
+    outcome->window_count = window_count;
+}
+
+static void take_over(void)
+{
+    sched_share_collect();
+    last_result = &outcome->result;
+    last_verdict = outcome->verdict;
+    memcpy(windows, outcome->windows, sizeof(windows));
+    window_count = outcome->window_count;
 }
 
 const CheckResult *driver_execute(const uint8_t *data, size_t size)
 {
-    SchedPlan plan;
-    size_t plan_bytes = sched_plan_decode(&plan, data, size);
-    Scenario scenario = { .input = { .data = data, .size = size - plan_bytes } };
-    SchedLimits limits = { .steps = fuzz_target.steps_max, .late_ns = fuzz_target.late_ns };
-
     executions++;
     if (warm_up_failed) {
         return &last_verdict; /* what failed has left the core's globals as they were: nothing can follow it */
     }
+    last_data = data;
     last_size = size;
     for (size_t i = 0; i < window_count; i++) {
         windows[i].entered = false;
     }
-    last_result = sched_run(body, &scenario, &plan, &limits);
-    last_verdict = check_judge(last_result);
+    if (outcome) {
+        forked_run(execute_in_child, NULL);
+        take_over();
+    } else {
+        execute();
+    }
     return &last_verdict;
 }
 
@@ -135,20 +179,82 @@ double driver_seconds(void)
     return now_seconds() - started;
 }
 
-void driver_report(FILE *stream, const CheckResult *verdict, const char *program, const char *name)
+/* ---- reports */
+
+typedef struct Report {
+    FILE *stream;
+    const CheckResult *verdict;
+    const char *program, *name;
+    bool again; /* print the end of the report alone, and abort */
+} Report;
+
+static void report(const Report *report)
 {
-    char *replay = name ? g_strdup_printf("%s %s", program, name) : NULL;
+    char *replay = report->name ? g_strdup_printf("%s %s", report->program, report->name) : NULL;
     ReportFinding finding = {
         .result = last_result,
-        .check = verdict,
+        .check = report->verdict,
         .replay = replay,
         .input_bytes = last_size,
         .execution = executions,
     };
 
-    report_print(stream, &finding);
-    fprintf(stream, "%.3f s after the first execution\n", driver_seconds());
+    report_print(report->stream, &finding);
+    fprintf(report->stream, "%.3f s after the first execution\n", driver_seconds());
     g_free(replay);
+}
+
+/* The stacks to be printed were in a child that is gone: its execution is done once more. */
+static void report_in_child(void *opaque)
+{
+    Report *wanted = opaque;
+    uint64_t hash = last_result->trace_hash;
+
+    execute();
+    if (last_result->trace_hash != hash && wanted->verdict->verdict != CHECK_NONDETERMINISM) {
+        fprintf(wanted->stream, "panic: nondeterminism: the execution that found %s was another one than its repetition\n",
+                check_verdict_name(wanted->verdict->verdict));
+        return;
+    }
+    if (wanted->verdict->verdict != CHECK_NONDETERMINISM) {
+        wanted->verdict = &last_verdict;
+    }
+    report(wanted);
+}
+
+void driver_report(FILE *stream, const CheckResult *verdict, const char *program, const char *name)
+{
+    Report wanted = { .stream = stream, .verdict = verdict, .program = program, .name = name };
+
+    if (outcome) {
+        forked_run(report_in_child, &wanted);
+    } else {
+        report(&wanted);
+    }
+}
+
+static void report_end_in_child(void *opaque)
+{
+    Report *wanted = opaque;
+
+    execute();
+    wanted->verdict = &last_verdict;
+    wanted->stream = fopen("/dev/null", "w");
+    if (wanted->stream && last_verdict.verdict != CHECK_NONE) {
+        report(wanted);
+    }
+    report_print_end(stderr);
+}
+
+void driver_abort(void)
+{
+    if (outcome) {
+        forked_run(report_end_in_child, &(Report){ 0 });
+    } else {
+        report_print_end(stderr);
+    }
+    fflush(NULL);
+    abort();
 }
 
 /* ---- start */
@@ -160,12 +266,19 @@ void driver_init(void)
     }
     os_init();
     check_init();
-    sched_set_namer(report_site_namer);
+    sched_set_namer(driver_program.forks ? forked_namer : report_site_namer);
+    if (driver_program.forks) {
+        outcome = forked_alloc(sizeof(*outcome));
+        if (sched_share_with_children()) {
+            fprintf(stderr, "wakefuzz: cannot share memory with children\n");
+            exit(2);
+        }
+    }
     driver_program.init();
     declare_windows();
     started = now_seconds();
     for (unsigned i = 0; i < WARM_UP_EXECUTIONS && !warm_up_failed; i++) {
-        warm_up_failed = driver_execute(NULL, 0)->verdict != CHECK_NONE;
+        warm_up_failed = driver_execute(NULL, 0)->verdict != CHECK_NONE && !outcome; /* a child leaves nothing */
     }
     executions = 0;
     forget_windows();

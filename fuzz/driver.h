@@ -24,6 +24,9 @@ const SchedResult *driver_result(void);
 /* Print the report on the last execution. name: of the input's file, for the replay command; NULL: none. */
 void driver_report(FILE *stream, const CheckResult *verdict, const char *program, const char *name);
 
+/* Print the end of a finding's report, which a fuzzing engine reads, to stderr, and abort(). After driver_report(). */
+__attribute__((noreturn)) void driver_abort(void);
+
 /* Windows and how many executions since driver_init() entered them: those that the target declares, then any others. */
 typedef struct DriverWindow {
     const char *name;

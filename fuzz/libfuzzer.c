@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "fuzz/driver.h"
-#include "report/report.h"
 #include "sched/mutate.h"
 
 /* Learning costs a fifth of an execution and saturates soon: every execution at first, then one in so many. */
@@ -83,7 +82,7 @@ static void finding(const CheckResult *verdict, const uint8_t *data, size_t size
 
     driver_report(stderr, verdict, program, name);
     fflush(NULL);
-    abort_on_finding(stderr);
+    driver_abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -7,6 +7,8 @@
 #include "fuzz/fuzz.h"
 
 typedef struct DriverProgram {
+    /* Its state cannot be set up twice: each execution is a child of the warmed-up process (forked.h). */
+    bool forks;
     /* Prepare what lives as long as the process, and register hooks and leak counters. Kernel thread, after the scheduler, the
      * simulated OS, the oracles and the report are ready; once. */
     void (*init)(void);
