@@ -11,9 +11,11 @@
 
 #define CALL_SLOTS (1u << 14)
 #define CALLERS    2u /* code addresses that name a call: its own and its caller's */
+#define UNKNOWN    1u /* the caller's, where the call comes from code that keeps no frame pointers */
 
 extern SchedSite __start_sched_sites[] __attribute__((weak, visibility("hidden")));
 extern SchedSite __stop_sched_sites[] __attribute__((weak, visibility("hidden")));
+extern const char __executable_start[], etext[];
 
 static const SchedSite *by_name[1u << 16];
 static uint32_t (*call_namer)(void *const *pcs, unsigned n);
@@ -128,16 +130,26 @@ static void *name_call(void *opaque)
     return NULL;
 }
 
+/* Where the function was called from that makes the call at pc. Shared libraries keep no frame pointers: what stands where one would
+ * stand is left from some earlier call, and differs between builds. */
+static void *caller_of(const void *pc, void *frame)
+{
+    char **caller = frame ? *(char ***)frame : NULL;
+
+    if ((const char *)pc < __executable_start || (const char *)pc >= etext) {
+        return (void *)(uintptr_t)UNKNOWN;
+    }
+    if ((char *)caller > (char *)frame && (char *)caller < sched_self_->stack_high - 16 && ((uintptr_t)caller & 7) == 0) {
+        return caller[1];
+    }
+    return NULL;
+}
+
 uint16_t sched_call_site(SchedCall call, void *pc, void *frame)
 {
-    CallSite site = { .pcs = { pc, NULL }, .call = (uint16_t)call };
-    const SchedThread *self = sched_self_;
-    char **caller = frame ? *(char ***)frame : NULL;
+    CallSite site = { .pcs = { pc, caller_of(pc, frame) }, .call = (uint16_t)call };
     uint32_t slot;
 
-    if ((char *)caller > (char *)frame && (char *)caller < self->stack_high - 16 && ((uintptr_t)caller & 7) == 0) {
-        site.pcs[1] = caller[1];
-    }
     slot = (uint32_t)(sched_mix64((uintptr_t)pc * 31 + (uintptr_t)site.pcs[1]) + call) % CALL_SLOTS;
     for (; calls.sites[slot].name; slot = (slot + 1) % CALL_SLOTS) {
         const CallSite *known = &calls.sites[slot];

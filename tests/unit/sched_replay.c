@@ -345,6 +345,40 @@ static void test_fixed_site_name(void)
     g_assert_cmpuint(found, ==, 4 * WORKERS);
 }
 
+/* ---- a call from code without frame pointers */
+
+static void *named[2]; /* what the namer was asked for last */
+
+static uint32_t note_addresses(void *const *pcs, unsigned n)
+{
+    g_assert_cmpuint(n, ==, G_N_ELEMENTS(named));
+    memcpy(named, pcs, sizeof(named));
+    return 1;
+}
+
+/* A stack frame, as code leaves it that uses the frame pointer's register for something else: it points to older words of the stack. */
+static void call_with_stale_frame(void *opaque)
+{
+    void *words[4] = { &words[2], NULL, NULL, (void *)(uintptr_t)memcpy };
+
+    sched_point(SCHED_CALL_READ, 1, opaque, words);
+}
+
+/* A shared library's words are not taken for its caller; the executable's are. */
+static void test_name_without_frame_pointers(void)
+{
+    SchedPlan plan = { .constraint_count = 1, .constraints = { { .read_site = 1, .write_site = 2 } } };
+
+    sched_set_namer(note_addresses);
+    kit_run_done(call_with_stale_frame, (void *)(uintptr_t)g_malloc, &plan);
+    g_assert_true(named[0] == (void *)(uintptr_t)g_malloc);
+    g_assert_cmpuint((uintptr_t)named[1], ==, 1);
+    kit_run_done(call_with_stale_frame, (void *)(uintptr_t)call_with_stale_frame, &plan);
+    g_assert_true(named[0] == (void *)(uintptr_t)call_with_stale_frame);
+    g_assert_true(named[1] == (void *)(uintptr_t)memcpy);
+    sched_set_namer(NULL);
+}
+
 int main(int argc, char **argv)
 {
     kit_init(&argc, &argv);
@@ -353,5 +387,6 @@ int main(int argc, char **argv)
     g_test_add_func("/sched/replay/seeds-differ", test_seeds_differ);
     g_test_add_func("/sched/replay/fixed-hashes", test_fixed_hashes);
     g_test_add_func("/sched/replay/fixed-site-name", test_fixed_site_name);
+    g_test_add_func("/sched/replay/name-without-frame-pointers", test_name_without_frame_pointers);
     return g_test_run();
 }
