@@ -142,7 +142,6 @@ int sched_init(void)
     int error;
 
     sched_arch_init(getenv("WAKEFUZZ_SLOW_SWITCH") != NULL);
-    sched_objects_init();
     sched_sites_init();
     sched_tls_init();
     engine.root.thread_pointer = sched_arch_thread_pointer();

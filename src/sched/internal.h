@@ -13,19 +13,18 @@
 
 /* ---- objects: identities within one execution (object.c) */
 
+/* 32 bytes: two share a cache line, and each access of the program looks at one. */
 typedef struct SchedObject {
     uintptr_t key;
-    uint32_t epoch; /* of the execution it belongs to; else the slot is free */
-    uint32_t id;    /* ordinal of first use, from 1 */
-    uint16_t last_write; /* low 16 bits of the site of the last write; SCHED_SITE_INITIAL */
-    uint16_t last_site;  /* of the last access of any kind, for learning */
-    uint16_t last_writer; /* thread */
-    uint16_t held;        /* threads that a constraint holds back at this object */
-    uint16_t next_in_line; /* object.c: slot */
-    SchedThread *pending; /* POS: the threads whose next event is on it */
+    SchedThread *pending;  /* POS: the threads whose next event is on it */
+    uint16_t id;           /* ordinal of first use, from 1 */
+    uint16_t last_write;   /* low 16 bits of the site of the last write; SCHED_SITE_INITIAL */
+    uint16_t last_site;    /* of the last access of any kind, for learning */
+    uint16_t last_writer;  /* thread */
+    uint16_t held;         /* threads that a constraint holds back at this object */
+    uint16_t next_in_line; /* object.c: ordinal */
 } SchedObject;
 
-void sched_objects_init(void);
 void sched_objects_reset(void);
 SchedObject *sched_object_find(uintptr_t key); /* creates; NULL for none, stack addresses and when the table is full */
 
