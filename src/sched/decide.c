@@ -249,13 +249,6 @@ SchedThread *sched_decide(SchedThread *self, bool can_go_on, bool yields)
     if (UNLIKELY(engine.live_count == 0 && !engine.daemons_must_end)) {
         return NULL;
     }
-    /* the common case of FIFO, nothing else than what follows */
-    if (policy == &sched_policy_fifo && can_go_on && !yields && self->override == self->override_end && !engine.plan.clock_rate &&
-        !self->held && engine.run_length < RUN_MAX && !engine.constrained) {
-        engine.result.decisions++;
-        self->decisions++;
-        return self;
-    }
     if (UNLIKELY(engine.run_length >= RUN_MAX) && can_go_on && engine.ready_count) {
         yields = forced = true;
     }
@@ -308,13 +301,6 @@ SchedThread *sched_decide(SchedThread *self, bool can_go_on, bool yields)
         sched_take_off_hold(chosen);
         return chosen;
     }
-}
-
-void sched_hand_over(SchedThread *self, SchedThread *next)
-{
-    engine.run_length = 0;
-    engine.result.switches++;
-    sched_switch(self, &next->context);
 }
 
 void sched_leave(SchedThread *self)

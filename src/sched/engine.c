@@ -48,10 +48,9 @@ void sched_passthrough_end(void)
     }
 }
 
-void sched_switch(SchedThread *self, const SchedContext *to)
+void sched_interrupted(SchedThread *self)
 {
-    sched_arch_switch(&self->context, to);
-    while (UNLIKELY(self->interrupt != NULL)) {
+    while (self->interrupt) {
         void (*function)(void *) = self->interrupt;
 
         self->interrupt = NULL;
@@ -199,6 +198,7 @@ static void begin_plan(const SchedPlan *plan)
         policy->begin(&engine.plan, &engine.random);
     }
     engine.constrained = plan->constraint_count != 0;
+    engine.plain = base == SCHED_BASE_FIFO && !engine.constrained && !plan->clock_rate;
     sched_constraints_begin(&engine.plan);
     engine.calls_named = engine.constrained || engine.learning;
 }

@@ -25,7 +25,6 @@ void sched_unheld(SchedThread *thread);
 void sched_take_off_hold(SchedThread *thread);
 /* Who goes on after this point of self; not in the ready queue any more. NULL: nobody can run, or the execution has ended. */
 SchedThread *sched_decide(SchedThread *self, bool can_go_on, bool yields);
-void sched_hand_over(SchedThread *self, SchedThread *next);
 /* Nobody can run: the clock goes on, or the execution ends (false). On the kernel thread. */
 bool sched_idle(void);
 const SchedOverride *sched_deviations(void);
@@ -36,8 +35,25 @@ void sched_enable(SchedThread *thread);
 void sched_leave(SchedThread *self);
 /* End the execution; never comes back. From a fiber. */
 __attribute__((noreturn)) void sched_end(SchedOutcome outcome, SchedThread *culprit);
-/* Switch away from a fiber; does what sched_thread_interrupt() asks while it is away. */
-void sched_switch(SchedThread *self, const SchedContext *to);
+void sched_interrupted(SchedThread *self);
+
+/* Switch away from a fiber; does what sched_thread_interrupt() asks while it is away. Inlined, as is the next: the processor predicts each
+ * return above a switch wrongly. */
+static inline void sched_switch(SchedThread *self, const SchedContext *to)
+{
+    sched_arch_switch(&self->context, to);
+    if (UNLIKELY(self->interrupt != NULL)) {
+        sched_interrupted(self);
+    }
+}
+
+static inline void sched_hand_over(SchedThread *self, SchedThread *next)
+{
+    sched_engine_.run_length = 0;
+    sched_engine_.result.switches++;
+    sched_switch(self, &next->context);
+}
+
 /* From the kernel thread: let this fiber go on until something comes back; does services meanwhile. */
 void sched_run_fiber(SchedThread *thread);
 SchedStep *sched_record(uint16_t thread, SchedThread *self, SchedOperation operation, SchedCall call, uintptr_t object,

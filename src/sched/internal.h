@@ -47,8 +47,7 @@ struct SchedThread {
     uint8_t state;    /* ThreadState */
     bool held;        /* enabled, but held back by a constraint */
     bool preferred;   /* its next event serves a constraint */
-    bool woke;        /* flags of the next step */
-    bool preempted;
+    uint8_t step_flags; /* of the next step */
     uint16_t passthrough; /* nesting */
     uint32_t strand;      /* coroutine that runs */
     char *stack_low, *stack_high;     /* of what runs now: the own stack or a coroutine's */
@@ -78,7 +77,7 @@ struct SchedThread {
     void (*interrupt)(void *);
     void *interrupt_argument;
     void *fault_frame, *fault_pc; /* of a hit guard page; NULL otherwise */
-    uint32_t steps, points; /* so far */
+    uint32_t points; /* so far */
     /* the real thread, for ever */
     pthread_t pthread;
     char *own_low, *own_high;
@@ -134,6 +133,7 @@ typedef struct Engine {
     bool learning;
     bool calls_named;  /* sites of calls are needed */
     bool constrained;  /* the plan's constraints are in force */
+    bool plain;        /* first in, first out, and nothing in the plan that could make a running thread give way but overrides */
     bool ended;        /* the outcome is known */
     SchedThread *idle; /* the last thread to block or end, when nobody can run */
     SchedThread *ready_first, *ready_last;

@@ -26,37 +26,41 @@ static void step_bound(SchedThread *self)
     }
 }
 
-SchedStep *sched_record(uint16_t id, SchedThread *self, SchedOperation operation, SchedCall call, uintptr_t object,
-                        uint32_t object_id)
+/* Inlined where steps are frequent, so that constants fold and nothing goes through memory twice. */
+static inline SchedStep *record(uint16_t id, SchedThread *self, SchedOperation operation, SchedCall call, uintptr_t object,
+                                uint32_t object_id)
 {
     Trace *trace = &sched_trace_;
-    SchedStep *step = &trace->steps[trace->count];
     uint64_t word = id | (uint64_t)operation << 16 | (uint64_t)call << 24 | (uint64_t)object_id << 32;
+    SchedStep *step;
 
     if (UNLIKELY(trace->count >= engine.limits.steps)) {
-        step_bound(self);
+        step_bound(self); /* others may have recorded steps when it comes back */
     }
-    trace->count++;
+    step = &trace->steps[trace->count++];
     trace->hash = (trace->hash ^ word) * 0x9e3779b97f4a7c15u;
     trace->hash ^= trace->hash >> 29;
     step->object = object;
-    step->object_id = object_id;
     step->old_value = step->new_value = 0;
-    step->thread = id;
+    step->object_id = object_id;
     step->strand = self ? self->strand : 0;
+    step->thread = id;
     step->operation = (uint8_t)operation;
     step->call = (uint8_t)call;
-    step->time_ns = sched_clock_now;
     step->flags = engine.probe ? SCHED_STEP_PROBE : 0;
+    step->time_ns = sched_clock_now;
     if (self) {
-        if (UNLIKELY(self->woke || self->preempted)) {
-            step->flags |= (self->woke ? SCHED_STEP_WOKE : 0) | (self->preempted ? SCHED_STEP_PREEMPTED : 0);
-            self->woke = self->preempted = false;
-        }
-        self->steps++;
+        step->flags |= self->step_flags;
+        self->step_flags = 0;
         engine.run_length++;
     }
     return step;
+}
+
+SchedStep *sched_record(uint16_t id, SchedThread *self, SchedOperation operation, SchedCall call, uintptr_t object,
+                        uint32_t object_id)
+{
+    return record(id, self, operation, call, object, object_id);
 }
 
 /* What an access means for the objects' history, the constraints and the learning. */
@@ -96,11 +100,10 @@ static inline void check_stack(SchedThread *self, void *frame)
 /* ---- points */
 
 /* A point of self, whose event is set: perhaps somebody else goes first. */
-static inline void point(SchedThread *self, bool yields)
+static void point_slowly(SchedThread *self, bool yields)
 {
     SchedThread *next;
 
-    self->points++;
     if (engine.constrained) {
         sched_constraints_classify(self);
         if (self->held && policy->disable) {
@@ -116,7 +119,7 @@ static inline void point(SchedThread *self, bool yields)
             sched_end(engine.result.outcome, engine.result.culprit);
         }
         if (next != self) {
-            self->preempted = !yields;
+            self->step_flags = (uint8_t)((self->step_flags & ~SCHED_STEP_PREEMPTED) | (yields ? 0 : SCHED_STEP_PREEMPTED));
             engine.result.preemptions += !yields;
             sched_ready_append(self);
             sched_hand_over(self, next);
@@ -125,6 +128,17 @@ static inline void point(SchedThread *self, bool yields)
     sched_take_off_hold(self);
     if (policy->execute) {
         policy->execute(self);
+    }
+}
+
+static inline void point(SchedThread *self, bool yields)
+{
+    self->points++;
+    if (!engine.plain || yields || self->override != self->override_end || engine.run_length >= RUN_MAX || self->daemon) {
+        point_slowly(self, yields);
+    } else if (engine.ready_count || sched_clock_armed()) { /* a decision, and known: the thread goes on */
+        engine.result.decisions++;
+        self->decisions++;
     }
 }
 
@@ -182,7 +196,7 @@ static void call_point(SchedCall call, uintptr_t object, void *site, void *frame
     if (LIKELY(!engine.probe)) {
         point(self, yields);
     }
-    step = sched_record(self->id, self, SCHED_CALL, call, object, self->event.object ? self->event.object->id : 0);
+    step = record(self->id, self, SCHED_CALL, call, object, self->event.object ? self->event.object->id : 0);
     step->pc = site;
     account(self, &self->event);
 }
@@ -226,7 +240,7 @@ static inline void atomic_step(SchedThread *self, SchedSite *site, const volatil
             point(self, false);
         }
     }
-    step = sched_record(self->id, self, (SchedOperation)site->operation, SCHED_CALL_NONE, (uintptr_t)object,
+    step = record(self->id, self, (SchedOperation)site->operation, SCHED_CALL_NONE, (uintptr_t)object,
                         identity ? identity->id : 0);
     step->site = site;
     step->old_value = value_of(object, site->size_bytes);
@@ -291,6 +305,6 @@ SchedWake sched_block(const SchedBlock *block)
     sched_leave(self);
     self->block = NULL;
     sched_timer_disarm(&self->timer);
-    self->woke = true;
+    self->step_flags |= SCHED_STEP_WOKE;
     return self->wake;
 }

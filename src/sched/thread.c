@@ -31,7 +31,8 @@ static void thread_reset(SchedThread *thread, void *(*function)(void *), void *a
         override++;
     }
     thread->override_end = override;
-    thread->held = thread->preferred = thread->woke = thread->preempted = false;
+    thread->held = thread->preferred = false;
+    thread->step_flags = 0;
     thread->passthrough = 0;
     thread->strand = 0;
     thread->stack_low = thread->own_low;
@@ -54,7 +55,7 @@ static void thread_reset(SchedThread *thread, void *(*function)(void *), void *a
     thread->name[0] = '\0';
     thread->interrupt = NULL;
     thread->fault_frame = thread->fault_pc = NULL;
-    thread->steps = thread->points = 0;
+    thread->points = 0;
 }
 
 static SchedThread *create(void *(*function)(void *), void *argument, bool daemon)
