@@ -36,9 +36,11 @@ void os_fd_reset(void)
     if (!files_used) {
         return;
     }
-    memset(table, 0, sizeof(table));
-    memset(taken, 0, sizeof(taken));
-    open_count = 0;
+    if (open_count) { /* closing has emptied the rest */
+        memset(table, 0, sizeof(table));
+        memset(taken, 0, sizeof(taken));
+        open_count = 0;
+    }
     free_files = NULL;
     files_used = 0;
     last_serial = SERIAL_FIRST;

@@ -118,12 +118,13 @@ SchedWake os_waitq_sleep(OsWaitKind kind, const SchedBlock *block)
 
 void os_waitq_reset(void)
 {
-    if (!pool_used) {
-        return;
+    for (unsigned kind = 0; kind < OS_WAIT_KINDS; kind++) {
+        if (os_waitq_waiting[kind]) { /* the last execution failed, and waiters are left in its queues */
+            memset(buckets, 0, sizeof(buckets));
+            memset(os_waitq_waiting, 0, sizeof(os_waitq_waiting));
+            break;
+        }
     }
-    /* queues of the last execution are empty unless it failed */
-    memset(buckets, 0, sizeof(buckets));
-    memset(os_waitq_waiting, 0, sizeof(os_waitq_waiting));
     free_queues = NULL;
     pool_used = 0;
 }
