@@ -168,7 +168,6 @@ static bool advance_clock(void)
     uint64_t next_ns = sched_clock_next_ns();
     SchedStep *step = sched_record(ENGINE_THREAD, NULL, SCHED_CALL, SCHED_CALL_CLOCK_ADVANCE, 0, 0);
 
-    step->pc = NULL;
     step->new_value = next_ns;
     if (!sched_clock_advance(next_ns)) {
         sched_set_outcome(SCHED_TIME_BOUND, NULL);

@@ -25,8 +25,46 @@ typedef struct SchedObject {
     uint16_t next_in_line; /* object.c: ordinal */
 } SchedObject;
 
+#define SCHED_OBJECTS_MAX  (3u << 13)
+#define SCHED_OBJECT_SLOTS (1u << 15)
+#define SCHED_LINE_SLOTS   16u /* of the index, for the words of a cache line */
+
+/* An entry of the index: an object of this execution, or free. */
+typedef struct SchedObjectEntry {
+    uint16_t epoch;
+    uint16_t id;
+} SchedObjectEntry;
+
+typedef struct SchedObjects {
+    uint16_t epoch, used;
+    SchedObject objects[SCHED_OBJECTS_MAX + 1] __attribute__((aligned(64))); /* by id */
+    SchedObjectEntry entries[SCHED_OBJECT_SLOTS]; /* open addressing; nothing is removed from it within an execution */
+} SchedObjects;
+
+extern SchedObjects sched_objects_;
+
 void sched_objects_reset(void);
-SchedObject *sched_object_find(uintptr_t key); /* creates; NULL for none, stack addresses and when the table is full */
+SchedObject *sched_object_search(uintptr_t key);
+
+/* The line decides where the search begins, the word where in it; the lowest bits, which are 0 but for small objects, count for a line. */
+static inline uint32_t sched_object_slot(uintptr_t key)
+{
+    uint64_t word = key >> 2 | (uint64_t)key << 62;
+
+    return (uint32_t)((word / SCHED_LINE_SLOTS * 0x9e3779b97f4a7c15u) >> 53) * SCHED_LINE_SLOTS +
+           (uint32_t)(word % SCHED_LINE_SLOTS);
+}
+
+_Static_assert((1u << (64 - 53)) * SCHED_LINE_SLOTS == SCHED_OBJECT_SLOTS, "sched_object_slot() shifts for this many slots");
+
+/* Creates; NULL for none, stack addresses and when the table is full. */
+static inline SchedObject *sched_object_find(uintptr_t key)
+{
+    SchedObjectEntry entry = sched_objects_.entries[sched_object_slot(key)];
+    SchedObject *object = &sched_objects_.objects[entry.id];
+
+    return LIKELY(object->key == key && entry.epoch == sched_objects_.epoch) ? object : sched_object_search(key);
+}
 
 /* ---- threads */
 
@@ -89,7 +127,8 @@ struct SchedThread {
 
 /* ---- fibers (fiber.c) */
 
-extern __thread SchedThread *sched_self_;
+/* These objects are linked into executables only. */
+extern __thread SchedThread *sched_self_ __attribute__((visibility("hidden"), tls_model("local-exec")));
 
 int sched_fibers_init(unsigned prepared);
 /* The fiber with this id, made if need be. Kernel thread only. NULL with errno. */
@@ -135,20 +174,20 @@ typedef struct Engine {
     bool constrained;  /* the plan's constraints are in force */
     bool plain;        /* first in, first out, and nothing in the plan that could make a running thread give way but overrides */
     bool ended;        /* the outcome is known */
-    SchedThread *idle; /* the last thread to block or end, when nobody can run */
-    SchedThread *ready_first, *ready_last;
+    uint32_t run_length; /* steps of the current thread since the last switch */
     uint32_t ready_count; /* enabled, not running, not held */
     uint32_t thread_count;
     uint32_t live_count;    /* threads of the program that have not ended */
     uint32_t daemon_count;  /* daemons that have not ended */
     bool daemons_must_end;
-    uint32_t run_length; /* steps of the current thread since the last switch */
-    SchedContext root;
-    SchedPlan plan;
+    SchedThread *ready_first, *ready_last;
+    SchedThread *probe; /* the only thread that may run, during the experiment */
+    SchedThread *idle; /* the last thread to block or end, when nobody can run */
     SchedLimits limits;
+    SchedContext root;
     SchedRandom random;
     SchedResult result;
-    SchedThread *probe; /* the only thread that may run, during the experiment */
+    SchedPlan plan;
     void *(*service)(void *); /* the kernel thread runs it for a fiber */
     void *service_argument, *service_result;
     SchedThread *service_caller;

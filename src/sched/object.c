@@ -11,18 +11,9 @@
 
 #include "sched/internal.h"
 
-#define SLOTS       (1u << 15)
-#define OBJECTS_MAX (SLOTS / 4 * 3)
-#define FORGOTTEN   1u /* key of an object that was freed; no object has the address 1 */
-#define LINE_SHIFT  6
-#define LINES       (1u << 13)
-#define LINE_SLOTS  16u /* of the index, for the words of a cache line */
-
-/* An entry of the index: an object of this execution, or free. */
-typedef struct Entry {
-    uint16_t epoch;
-    uint16_t id;
-} Entry;
+#define FORGOTTEN  UINTPTR_MAX /* key of an object that was freed; no object has this address */
+#define LINE_SHIFT 6
+#define LINES      (1u << 13)
 
 /* The objects of the cache lines that share a place here, so that freeing a block looks at its own objects only. */
 typedef struct Line {
@@ -30,33 +21,25 @@ typedef struct Line {
     uint16_t first; /* id */
 } Line;
 
-_Static_assert(OBJECTS_MAX <= UINT16_MAX, "objects are numbered in 16 bits");
+_Static_assert(SCHED_OBJECTS_MAX <= UINT16_MAX, "objects are numbered in 16 bits");
 _Static_assert(sizeof(SchedObject) == 32, "see internal.h");
 
-static Entry entries[SLOTS]; /* open addressing; nothing is removed from it within an execution */
-static SchedObject objects[OBJECTS_MAX + 1] __attribute__((aligned(64))); /* by id */
+SchedObjects sched_objects_;
 static Line lines[LINES];
-static uint16_t epoch, used;
+
+#define objects sched_objects_.objects
+#define entries sched_objects_.entries
+#define epoch_  sched_objects_.epoch
 
 void sched_objects_reset(void)
 {
-    used = 0;
-    if (++epoch == 0) {
+    sched_objects_.used = 0;
+    if (++epoch_ == 0) {
         memset(entries, 0, sizeof(entries));
         memset(lines, 0, sizeof(lines));
-        epoch = 1;
+        epoch_ = 1;
     }
 }
-
-/* The line decides where the search begins, the word where in it; the lowest bits, which are 0 but for small objects, count for a line. */
-static uint32_t slot_of(uintptr_t key)
-{
-    uint64_t word = key >> 2 | (uint64_t)key << 62;
-
-    return (uint32_t)((word / LINE_SLOTS * 0x9e3779b97f4a7c15u) >> 53) * LINE_SLOTS + (uint32_t)(word % LINE_SLOTS);
-}
-
-_Static_assert((1u << (64 - 53)) * LINE_SLOTS == SLOTS, "slot_of() shifts for this many slots");
 
 static Line *line_of(uintptr_t key)
 {
@@ -67,31 +50,30 @@ static void line_add(SchedObject *object)
 {
     Line *line = line_of(object->key);
 
-    object->next_in_line = line->epoch == epoch ? line->first : 0;
-    *line = (Line){ .epoch = epoch, .first = object->id };
+    object->next_in_line = line->epoch == epoch_ ? line->first : 0;
+    *line = (Line){ .epoch = epoch_, .first = object->id };
 }
 
-SchedObject *sched_object_find(uintptr_t key)
+SchedObject *sched_object_search(uintptr_t key)
 {
-    uint32_t slot = slot_of(key);
+    uint32_t slot = sched_object_slot(key);
     SchedObject *object;
 
     if (key - sched_stacks_low < sched_stacks_high - sched_stacks_low || key == 0) {
         return NULL;
     }
-    for (; entries[slot].epoch == epoch; slot = (slot + 1) % SLOTS) {
+    for (; entries[slot].epoch == epoch_; slot = (slot + 1) % SCHED_OBJECT_SLOTS) {
         object = &objects[entries[slot].id];
-        if (LIKELY(object->key == key)) {
+        if (object->key == key) {
             return object;
         }
     }
-    if (UNLIKELY(used == OBJECTS_MAX)) {
+    if (UNLIKELY(sched_objects_.used == SCHED_OBJECTS_MAX)) {
         return NULL;
     }
-    used++;
-    entries[slot] = (Entry){ .epoch = epoch, .id = used };
-    object = &objects[used];
-    *object = (SchedObject){ .key = key, .id = used };
+    object = &objects[++sched_objects_.used];
+    *object = (SchedObject){ .key = key, .id = sched_objects_.used };
+    entries[slot] = (SchedObjectEntry){ .epoch = epoch_, .id = object->id };
     line_add(object);
     return object;
 }
@@ -123,7 +105,7 @@ void sched_forget(const void *memory, size_t bytes)
     for (uintptr_t at = low & ~(uintptr_t)((1u << LINE_SHIFT) - 1); at < high; at += 1u << LINE_SHIFT) {
         Line *line = line_of(at);
 
-        if (UNLIKELY(line->epoch == epoch)) {
+        if (UNLIKELY(line->epoch == epoch_)) {
             forget_line(line, low, high);
         }
     }

@@ -26,56 +26,59 @@ static void step_bound(SchedThread *self)
     }
 }
 
-/* Inlined where steps are frequent, so that constants fold and nothing goes through memory twice. */
+/* Inlined where steps are frequent, so that constants fold and nothing goes through memory twice. The caller fills in where, old_value
+ * and new_value. */
 static inline SchedStep *record(uint16_t id, SchedThread *self, SchedOperation operation, SchedCall call, uintptr_t object,
                                 uint32_t object_id)
 {
     Trace *trace = &sched_trace_;
-    uint64_t word = id | (uint64_t)operation << 16 | (uint64_t)call << 24 | (uint64_t)object_id << 32;
+    uint32_t what = id | (uint32_t)operation << 16 | (uint32_t)call << 24;
+    uint8_t flags = engine.probe ? SCHED_STEP_PROBE : 0;
     SchedStep *step;
 
     if (UNLIKELY(trace->count >= engine.limits.steps)) {
         step_bound(self); /* others may have recorded steps when it comes back */
     }
     step = &trace->steps[trace->count++];
-    trace->hash = (trace->hash ^ word) * 0x9e3779b97f4a7c15u;
+    trace->hash = (trace->hash ^ (what | (uint64_t)object_id << 32)) * 0x9e3779b97f4a7c15u;
     trace->hash ^= trace->hash >> 29;
     step->object = object;
-    step->old_value = step->new_value = 0;
     step->object_id = object_id;
-    step->strand = self ? self->strand : 0;
     step->thread = id;
     step->operation = (uint8_t)operation;
     step->call = (uint8_t)call;
-    step->flags = engine.probe ? SCHED_STEP_PROBE : 0;
     step->time_ns = sched_clock_now;
     if (self) {
-        step->flags |= self->step_flags;
+        flags |= self->step_flags;
         self->step_flags = 0;
         engine.run_length++;
     }
+    step->flags = flags;
+    step->strand = self ? self->strand : 0;
     return step;
 }
 
 SchedStep *sched_record(uint16_t id, SchedThread *self, SchedOperation operation, SchedCall call, uintptr_t object,
                         uint32_t object_id)
 {
-    return record(id, self, operation, call, object, object_id);
+    SchedStep *step = record(id, self, operation, call, object, object_id);
+
+    step->pc = NULL;
+    step->old_value = step->new_value = 0;
+    return step;
 }
 
 /* What an access means for the objects' history, the constraints and the learning. */
-static inline void account(SchedThread *self, const SchedEvent *event)
+static inline void account(SchedThread *self, SchedObject *object, uint16_t site, bool reads, bool writes)
 {
-    SchedObject *object = event->object;
-
     if (!object) {
         return;
     }
     if (engine.learning) {
-        sched_learn_access(object, event->site, event->reads, event->writes);
+        sched_learn_access(object, site, reads, writes);
     }
-    if (event->writes) {
-        object->last_write = event->site;
+    if (writes) {
+        object->last_write = site;
         object->last_writer = self->id;
         if (UNLIKELY(object->held)) {
             sched_constraints_written(object, sched_unheld);
@@ -198,7 +201,8 @@ static void call_point(SchedCall call, uintptr_t object, void *site, void *frame
     }
     step = record(self->id, self, SCHED_CALL, call, object, self->event.object ? self->event.object->id : 0);
     step->pc = site;
-    account(self, &self->event);
+    step->old_value = step->new_value = 0;
+    account(self, self->event.object, self->event.site, self->event.reads, self->event.writes);
 }
 
 void sched_point(SchedCall call, uintptr_t object, void *site, void *frame)
@@ -222,44 +226,64 @@ static inline uint64_t value_of(const volatile void *object, unsigned bytes)
     return bytes == 1 ? *(const volatile uint8_t *)object : bytes == 2 ? *(const volatile uint16_t *)object : 0;
 }
 
-static inline void atomic_step(SchedThread *self, SchedSite *site, const volatile void *object, uint64_t new_value, bool may_wait)
+static inline bool site_reads(const SchedSite *site)
 {
-    SchedObject *identity = sched_object_find((uintptr_t)object);
-    SchedEvent event = {
-        .key = (uintptr_t)object,
-        .object = identity,
-        .site = (uint16_t)site->id,
-        .reads = site->operation == SCHED_LOAD || site->operation == SCHED_RMW,
-        .writes = site->operation == SCHED_STORE || site->operation == SCHED_RMW,
-    };
-    SchedStep *step;
+    return site->operation == SCHED_LOAD || site->operation == SCHED_RMW;
+}
 
-    if (LIKELY(!engine.probe) && may_wait) {
-        if ((engine.plan.atomics && site->operation != SCHED_FENCE) || UNLIKELY(engine.run_length >= RUN_MAX)) {
-            self->event = event;
-            point(self, false);
-        }
-    }
-    step = record(self->id, self, (SchedOperation)site->operation, SCHED_CALL_NONE, (uintptr_t)object,
-                        identity ? identity->id : 0);
+static inline bool site_writes(const SchedSite *site)
+{
+    return site->operation == SCHED_STORE || site->operation == SCHED_RMW;
+}
+
+/* The point before an atomic access, where the plan has points there, or the thread has run for too long. */
+static __attribute__((noinline)) void atomic_point(SchedThread *self, const SchedSite *site, uintptr_t key, SchedObject *object)
+{
+    self->event = (SchedEvent){
+        .key = key,
+        .object = object,
+        .site = (uint16_t)site->id,
+        .reads = site_reads(site),
+        .writes = site_writes(site),
+    };
+    point(self, false);
+}
+
+static inline void atomic_step(SchedThread *self, SchedSite *site, const volatile void *object, SchedObject *identity,
+                               uint64_t new_value)
+{
+    SchedStep *step = record(self->id, self, (SchedOperation)site->operation, SCHED_CALL_NONE, (uintptr_t)object,
+                             identity ? identity->id : 0);
+    uint64_t value = value_of(object, site->size_bytes);
+
     step->site = site;
-    step->old_value = value_of(object, site->size_bytes);
-    step->new_value = site->operation == SCHED_STORE ? new_value : step->old_value;
-    account(self, &event);
+    step->old_value = value;
+    step->new_value = site->operation == SCHED_STORE ? new_value : value;
+    account(self, identity, (uint16_t)site->id, site_reads(site), site_writes(site));
 }
 
 void sched_atomic(SchedSite *site, const volatile void *object, uint64_t new_value)
 {
-    if (engine_here()) {
-        check_stack(sched_self_, __builtin_frame_address(0));
-        atomic_step(sched_self_, site, object, new_value, true);
+    SchedThread *self = sched_self_;
+    SchedObject *identity;
+
+    if (!engine_here()) {
+        return;
     }
+    check_stack(self, __builtin_frame_address(0));
+    identity = sched_object_find((uintptr_t)object);
+    if ((engine.plan.atomics && site->operation != SCHED_FENCE) || UNLIKELY(engine.run_length >= RUN_MAX)) {
+        if (LIKELY(!engine.probe)) {
+            atomic_point(self, site, (uintptr_t)object, identity);
+        }
+    }
+    atomic_step(self, site, object, identity, new_value);
 }
 
 void sched_note_store(SchedSite *site, const volatile void *object, uint64_t new_value)
 {
     if (engine_here()) {
-        atomic_step(sched_self_, site, object, new_value, false);
+        atomic_step(sched_self_, site, object, sched_object_find((uintptr_t)object), new_value);
     }
 }
 
