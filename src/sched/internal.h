@@ -25,9 +25,10 @@ typedef struct SchedObject {
     uint16_t next_in_line; /* object.c: ordinal */
 } SchedObject;
 
-#define SCHED_OBJECTS_MAX  (3u << 13)
-#define SCHED_OBJECT_SLOTS (1u << 15)
-#define SCHED_LINE_SLOTS   16u /* of the index, for the words of a cache line */
+#define SCHED_OBJECTS_MAX     (3u << 13)
+#define SCHED_OBJECT_SLOTS    (1u << 15) /* of the index, at most; */
+#define SCHED_OBJECT_LINES_LG 7u         /* at first as many lines, 8 KiB: an execution of the usual size has its index in the first cache */
+#define SCHED_LINE_SLOTS      16u        /* for the words of a cache line */
 
 /* An entry of the index: an object of this execution, or free. */
 typedef struct SchedObjectEntry {
@@ -37,6 +38,7 @@ typedef struct SchedObjectEntry {
 
 typedef struct SchedObjects {
     uint16_t epoch, used;
+    uint32_t shift; /* 64 - log2 of the lines in use */
     SchedObject objects[SCHED_OBJECTS_MAX + 1] __attribute__((aligned(64))); /* by id */
     SchedObjectEntry entries[SCHED_OBJECT_SLOTS]; /* open addressing; nothing is removed from it within an execution */
 } SchedObjects;
@@ -51,11 +53,9 @@ static inline uint32_t sched_object_slot(uintptr_t key)
 {
     uint64_t word = key >> 2 | (uint64_t)key << 62;
 
-    return (uint32_t)((word / SCHED_LINE_SLOTS * 0x9e3779b97f4a7c15u) >> 53) * SCHED_LINE_SLOTS +
+    return (uint32_t)((word / SCHED_LINE_SLOTS * 0x9e3779b97f4a7c15u) >> sched_objects_.shift) * SCHED_LINE_SLOTS +
            (uint32_t)(word % SCHED_LINE_SLOTS);
 }
-
-_Static_assert((1u << (64 - 53)) * SCHED_LINE_SLOTS == SCHED_OBJECT_SLOTS, "sched_object_slot() shifts for this many slots");
 
 /* Creates; NULL for none, stack addresses and when the table is full. */
 static inline SchedObject *sched_object_find(uintptr_t key)

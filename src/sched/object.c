@@ -3,7 +3,7 @@
  *
  * 1. An object on a stack has no identity: frames are laid out differently in each flavour.
  * 2. Freed memory loses its identity (sched_forget), as whether an allocator hands the address out again differs too.
- * 3. The tables are emptied by a new epoch, not by clearing.
+ * 3. The tables are emptied by a new epoch, not by clearing. The index has an epoch of its own: growing begins a new one.
  * 4. The objects lie one after the other in order of first use, and neighbours in the program's memory are neighbours in the index: what
  *    an execution looks at again and again stays in the first cache, wherever an allocator that never reuses memory soon has put it.
  */
@@ -17,27 +17,65 @@
 
 /* The objects of the cache lines that share a place here, so that freeing a block looks at its own objects only. */
 typedef struct Line {
-    uint16_t epoch;
+    uint16_t epoch; /* of the execution */
     uint16_t first; /* id */
 } Line;
 
 _Static_assert(SCHED_OBJECTS_MAX <= UINT16_MAX, "objects are numbered in 16 bits");
 _Static_assert(sizeof(SchedObject) == 32, "see internal.h");
+_Static_assert(SCHED_LINE_SLOTS << (SCHED_OBJECT_LINES_LG + 4) == SCHED_OBJECT_SLOTS, "grow() comes to the whole index");
 
 SchedObjects sched_objects_;
 static Line lines[LINES];
 
+static uint16_t execution; /* the epoch of the lines */
+
 #define objects sched_objects_.objects
 #define entries sched_objects_.entries
-#define epoch_  sched_objects_.epoch
+
+static uint32_t slots(void)
+{
+    return SCHED_LINE_SLOTS << (64 - sched_objects_.shift);
+}
+
+static void next_epoch(void)
+{
+    if (++sched_objects_.epoch == 0) {
+        memset(entries, 0, sizeof(entries));
+        sched_objects_.epoch = 1;
+    }
+}
 
 void sched_objects_reset(void)
 {
     sched_objects_.used = 0;
-    if (++epoch_ == 0) {
-        memset(entries, 0, sizeof(entries));
+    sched_objects_.shift = 64 - SCHED_OBJECT_LINES_LG;
+    next_epoch();
+    if (++execution == 0) {
         memset(lines, 0, sizeof(lines));
-        epoch_ = 1;
+        execution = 1;
+    }
+}
+
+/* The first slot for the key that is free. */
+static void enter(uintptr_t key, uint16_t id)
+{
+    uint32_t slot = sched_object_slot(key);
+
+    while (entries[slot].epoch == sched_objects_.epoch) {
+        slot = (slot + 1) % slots();
+    }
+    entries[slot] = (SchedObjectEntry){ .epoch = sched_objects_.epoch, .id = id };
+}
+
+static void grow(void)
+{
+    sched_objects_.shift -= 2;
+    next_epoch();
+    for (uint16_t id = 1; id <= sched_objects_.used; id++) {
+        if (objects[id].key != FORGOTTEN) {
+            enter(objects[id].key, id);
+        }
     }
 }
 
@@ -50,8 +88,8 @@ static void line_add(SchedObject *object)
 {
     Line *line = line_of(object->key);
 
-    object->next_in_line = line->epoch == epoch_ ? line->first : 0;
-    *line = (Line){ .epoch = epoch_, .first = object->id };
+    object->next_in_line = line->epoch == execution ? line->first : 0;
+    *line = (Line){ .epoch = execution, .first = object->id };
 }
 
 SchedObject *sched_object_search(uintptr_t key)
@@ -62,7 +100,7 @@ SchedObject *sched_object_search(uintptr_t key)
     if (key - sched_stacks_low < sched_stacks_high - sched_stacks_low || key == 0) {
         return NULL;
     }
-    for (; entries[slot].epoch == epoch_; slot = (slot + 1) % SCHED_OBJECT_SLOTS) {
+    for (; entries[slot].epoch == sched_objects_.epoch; slot = (slot + 1) % slots()) {
         object = &objects[entries[slot].id];
         if (object->key == key) {
             return object;
@@ -71,9 +109,12 @@ SchedObject *sched_object_search(uintptr_t key)
     if (UNLIKELY(sched_objects_.used == SCHED_OBJECTS_MAX)) {
         return NULL;
     }
+    if (UNLIKELY(sched_objects_.used >= slots() / 2 && slots() < SCHED_OBJECT_SLOTS)) {
+        grow();
+    }
     object = &objects[++sched_objects_.used];
     *object = (SchedObject){ .key = key, .id = sched_objects_.used };
-    entries[slot] = (SchedObjectEntry){ .epoch = epoch_, .id = object->id };
+    enter(key, object->id);
     line_add(object);
     return object;
 }
@@ -105,7 +146,7 @@ void sched_forget(const void *memory, size_t bytes)
     for (uintptr_t at = low & ~(uintptr_t)((1u << LINE_SHIFT) - 1); at < high; at += 1u << LINE_SHIFT) {
         Line *line = line_of(at);
 
-        if (UNLIKELY(line->epoch == epoch_)) {
+        if (UNLIKELY(line->epoch == execution)) {
             forget_line(line, low, high);
         }
     }
