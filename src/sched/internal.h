@@ -25,10 +25,11 @@ typedef struct SchedObject {
     uint16_t next_in_line; /* object.c: ordinal */
 } SchedObject;
 
-#define SCHED_OBJECTS_MAX     (3u << 13)
-#define SCHED_OBJECT_SLOTS    (1u << 15) /* of the index, at most; */
-#define SCHED_OBJECT_LINES_LG 7u         /* at first as many lines, 8 KiB: an execution of the usual size has its index in the first cache */
-#define SCHED_LINE_SLOTS      16u        /* for the words of a cache line */
+#define SCHED_OBJECTS_MAX  (3u << 13)
+#define SCHED_OBJECT_SLOTS (1u << 15) /* of the index, at most; */
+#define SCHED_OBJECT_LINES_LG \
+    7u         /* at first as many lines, 8 KiB: an execution of the usual size has its index in the first cache */
+#define SCHED_LINE_SLOTS 16u        /* for the words of a cache line */
 
 /* An entry of the index: an object of this execution, or free. */
 typedef struct SchedObjectEntry {
@@ -72,9 +73,9 @@ typedef enum ThreadState { THREAD_READY, THREAD_BLOCKED, THREAD_ENDED } ThreadSt
 
 /* The next thing that a thread will do. */
 typedef struct SchedEvent {
-    uintptr_t key;       /* of the object, 0: none */
+    uintptr_t key; /* of the object, 0: none */
     SchedObject *object; /* NULL: none, or not tracked */
-    uint16_t site;       /* low 16 bits of the site's id; 0: unknown */
+    uint16_t site; /* low 16 bits of the site's id; 0: unknown */
     bool writes, reads;
 } SchedEvent;
 
@@ -82,20 +83,20 @@ struct SchedThread {
     /* switching */
     SchedContext context;
     uint16_t id;
-    uint8_t state;    /* ThreadState */
-    bool held;        /* enabled, but held back by a constraint */
-    bool preferred;   /* its next event serves a constraint */
+    uint8_t state; /* ThreadState */
+    bool held; /* enabled, but held back by a constraint */
+    bool preferred; /* its next event serves a constraint */
     uint8_t step_flags; /* of the next step */
     uint16_t passthrough; /* nesting */
-    uint32_t strand;      /* coroutine that runs */
-    char *stack_low, *stack_high;     /* of what runs now: the own stack or a coroutine's */
+    uint32_t strand; /* coroutine that runs */
+    char *stack_low, *stack_high; /* of what runs now: the own stack or a coroutine's */
     /* deciding */
     SchedEvent event;
-    uint32_t decisions;               /* so far */
+    uint32_t decisions; /* so far */
     const SchedOverride *override, *override_end; /* the next one, in order of decisions */
-    SchedThread *ready_next, *ready_previous;     /* FIFO of the enabled that do not run */
-    uint32_t set_index;               /* policy.h: place in a PolicySet, a heap */
-    uint64_t key;                     /* policy.h: priority */
+    SchedThread *ready_next, *ready_previous; /* FIFO of the enabled that do not run */
+    uint32_t set_index; /* policy.h: place in a PolicySet, a heap */
+    uint64_t key; /* policy.h: priority */
     SchedObject *pending_object; /* POS: in whose list it is */
     SchedThread *pending_next, *pending_previous;
     uint32_t held_index, preferred_index;
@@ -103,7 +104,7 @@ struct SchedThread {
     const SchedBlock *block;
     SchedWake wake;
     SchedTimer timer;
-    uint64_t wait_frames; /* hash of the frames below the wait */
+    void *wait_frame; /* of sched_block(), while blocked */
     /* life */
     void *(*function)(void *);
     void *argument, *value;
@@ -163,22 +164,22 @@ extern uint64_t sched_clock_now;
 void sched_sites_init(void);
 void *sched_sites_memory(size_t *bytes); /* the names of calls; whole pages */
 uint16_t sched_call_site(SchedCall call, void *pc, void *frame); /* never 0; asks the namer the first time */
-const SchedSite *sched_site_by_name(uint16_t site);              /* NULL when it is a call's or unknown */
+const SchedSite *sched_site_by_name(uint16_t site); /* NULL when it is a call's or unknown */
 
 /* ---- engine (engine.c) */
 
 typedef struct Engine {
     bool running;
     bool learning;
-    bool calls_named;  /* sites of calls are needed */
-    bool constrained;  /* the plan's constraints are in force */
-    bool plain;        /* first in, first out, and nothing in the plan that could make a running thread give way but overrides */
-    bool ended;        /* the outcome is known */
+    bool calls_named; /* sites of calls are needed */
+    bool constrained; /* the plan's constraints are in force */
+    bool plain; /* first in, first out, and nothing in the plan that could make a running thread give way but overrides */
+    bool ended; /* the outcome is known */
     uint32_t run_length; /* steps of the current thread since the last switch */
     uint32_t ready_count; /* enabled, not running, not held */
     uint32_t thread_count;
-    uint32_t live_count;    /* threads of the program that have not ended */
-    uint32_t daemon_count;  /* daemons that have not ended */
+    uint32_t live_count; /* threads of the program that have not ended */
+    uint32_t daemon_count; /* daemons that have not ended */
     bool daemons_must_end;
     SchedThread *ready_first, *ready_last;
     SchedThread *probe; /* the only thread that may run, during the experiment */

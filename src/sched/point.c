@@ -318,7 +318,7 @@ SchedWake sched_block(const SchedBlock *block)
 
     self->block = block;
     self->state = THREAD_BLOCKED;
-    self->wait_frames = sched_hash_frames(self, __builtin_frame_address(0));
+    self->wait_frame = __builtin_frame_address(0);
     self->timer.expired = block_expired;
     if (block->deadline_ns != SCHED_FOREVER) {
         sched_timer_arm(&self->timer, block->deadline_ns);

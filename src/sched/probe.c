@@ -11,7 +11,7 @@ bool sched_probe(SchedThread *thread, SchedProbe *probe)
 {
     const SchedBlock *block = sched_thread_block(thread);
     uint32_t ready_before = engine.ready_count;
-    uint64_t bound = engine.limits.steps, frames = thread->wait_frames;
+    uint64_t bound = engine.limits.steps, frames;
     SchedCall call;
     bool endless;
     const void *object;
@@ -19,6 +19,7 @@ bool sched_probe(SchedThread *thread, SchedProbe *probe)
     if (!block || !block->spurious_ok) {
         return false;
     }
+    frames = sched_hash_frames(thread, thread->wait_frame);
     call = block->call;
     object = block->object;
     endless = block->deadline_ns == SCHED_FOREVER;
@@ -36,8 +37,9 @@ bool sched_probe(SchedThread *thread, SchedProbe *probe)
     probe->bounded = thread->state == THREAD_READY;
     probe->others_enabled = engine.ready_count > ready_before;
     block = sched_thread_block(thread);
-    probe->same_wait = block && block->call == call && block->object == object && thread->wait_frames == frames &&
-                       endless == (block->deadline_ns == SCHED_FOREVER);
+    probe->same_wait = block && block->call == call && block->object == object &&
+                       endless == (block->deadline_ns == SCHED_FOREVER) &&
+                       sched_hash_frames(thread, thread->wait_frame) == frames;
     if (probe->bounded) {
         sched_enable(thread);
     }
