@@ -23,9 +23,18 @@ def targets():
     return sorted(re.findall(r"'([a-z0-9_]+)'", words[1])) if words else []
 
 
-def faults():
-    """The names of all faults."""
+def patches():
+    """The names of all patches in tests/faults."""
     return sorted(path.stem for path in (ROOT / "tests" / "faults").glob("*.patch"))
+
+
+def faults():
+    """The names of all faults: NAME in its target, and NAME-in-TARGET in the others that its header names."""
+    names = []
+    for name in patches():
+        also = fault_header(name).get("Also", "")
+        names += [name, *(f"{name}-in-{target}" for target in also.split(", ") if target)]
+    return sorted(names)
 
 
 def unseen_faults():
@@ -44,7 +53,10 @@ def fault_header(name):
     """The header of a fault's patch: {'Target': 'graph_lock', 'Verdict': 'missed-wakeup', ...}."""
     header = {}
     key = None
-    for line in (ROOT / "tests" / "faults" / f"{name}.patch").read_text("utf-8").splitlines():
+    patch, _, target = name.partition("-in-")
+    if (ROOT / "tests" / "faults" / f"{name}.patch").exists():
+        patch, target = name, ""
+    for line in (ROOT / "tests" / "faults" / f"{patch}.patch").read_text("utf-8").splitlines():
         if line.startswith(("--- ", "diff ")):
             break
         match = re.match(r"([A-Z][A-Za-z-]*):\s*(.*)", line)
@@ -55,7 +67,9 @@ def fault_header(name):
             header[key] += " " + line.strip()
     for key in ("Title", "Target", "Verdict"):
         if not header.get(key):
-            raise CannotRun(f"tests/faults/{name}.patch: no '{key}:' in its header")
+            raise CannotRun(f"tests/faults/{patch}.patch: no '{key}:' in its header")
+    if target:
+        header["Target"] = target
     return header
 
 
@@ -96,7 +110,7 @@ def configure(name, *arguments, environment=None):
     folder = BUILD / name
     known = folder / "tests" / "faults" / "known"
     if (folder / "build.ninja").exists():
-        if known.exists() and known.read_text("utf-8").split() != faults():
+        if known.exists() and known.read_text("utf-8").split() != patches():
             command = ["meson", "setup", "--reconfigure", folder, ROOT]
         else:
             return
