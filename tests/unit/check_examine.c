@@ -67,6 +67,23 @@ static void test_idle_loop(void)
     assert_progress(CHECK_STUCK);
 }
 
+static void idle_turn_that_polls_longer(void)
+{
+    for (unsigned i = 0; i < 5; i++) {
+        fake_load(0, bh_list, 1, 0);
+    }
+    fake_call(0, SCHED_CALL_POLL, 2, NULL);
+}
+
+/* /check/examine/idle-loop-that-polls: how often a loop looks before it sleeps is no work. */
+static void test_idle_loop_that_polls(void)
+{
+    begin(&poll_wait);
+    fake_script_probe(only, asleep_again, idle_turn_that_polls_longer);
+    fake_script_probe(only, asleep_again, idle_turn);
+    assert_progress(CHECK_STUCK);
+}
+
 /* /check/examine/work-was-there: it polls again, but the second look differs from the first. */
 static void test_work_was_there(void)
 {
@@ -174,6 +191,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/check/examine/idle-loop", test_idle_loop);
+    g_test_add_func("/check/examine/idle-loop-that-polls", test_idle_loop_that_polls);
     g_test_add_func("/check/examine/work-was-there", test_work_was_there);
     g_test_add_func("/check/examine/only-tidied-up", test_only_tidied_up);
     g_test_add_func("/check/examine/left", test_left);
