@@ -41,6 +41,7 @@ typedef struct Asker {
     unsigned rounds;
     unsigned place; /* 0: main context, 1: iohandler context, 2: io thread */
     bool with_glib; /* BY_THREAD */
+    bool idly;      /* AS_VCPU_POLLING: without a bottom half of its own, which would wake everybody */
     AioContext *ctx;
     EventNotifier notifier;
     /* under lock */
@@ -266,7 +267,9 @@ static void poll_as_vcpu(Asker *asker, bool waits)
         aio_bh_schedule_oneshot(scenario_context(&asker->world->scenario, 1), flag_bh, asker);
         AIO_WAIT_WHILE_UNLOCKED(qemu_get_aio_context(), !qatomic_read(&asker->flag));
     } else {
-        aio_bh_schedule_oneshot(qemu_get_aio_context(), nothing_bh, NULL);
+        if (!asker->idly) {
+            aio_bh_schedule_oneshot(qemu_get_aio_context(), nothing_bh, NULL);
+        }
         aio_poll(qemu_get_aio_context(), false);
     }
     bql_unlock();
@@ -329,7 +332,7 @@ static void read_asker(FuzzInput *in, World *world, Asker *asker)
     asker->way = (Way)(flags % WAYS);
     asker->rounds = 1 + (flags >> 3 & 3);
     asker->place = (flags >> 5) % 3;
-    asker->with_glib = flags & 128;
+    asker->with_glib = asker->idly = flags & 128;
     if (asker->way == BY_POLLED_FD) {
         asker->place = 2; /* GLib does not poll in user space */
     }
