@@ -1,30 +1,50 @@
 /*
- * Root cause of a missed wakeup. Pure functions on a trace; see cause.h for the table that they fill in.
+ * Root cause of a missed wakeup: the write that made the condition true. Pure functions on a trace; see cause.h for the
+ * table that they fill in. What became of the wakeup is in cause_wake.c.
  *
- * 1. The condition consists of what the waiter read both before it went to sleep and when it was resumed, with
- *    different values.
- * 2. Steps of the experiment are never blamed: the write is one of the execution proper.
- * 3. Among several candidates the one that the probe read first wins: what it read later it may have read because it had
- *    left its loop already.
+ * 1. The condition consists of what the waiter knew before it went to sleep and reads with another value when it is
+ *    resumed. It knows what it has read, and what it has written itself.
+ * 2. Not every value that differs matters: counters go up and down. The one that matters is the one after which the
+ *    resumed waiter parts from the way that it took when it last read the old value at the same place. Of several the
+ *    one is taken that was read last before the ways part.
+ * 3. Where there is no such old way to compare with: the first that differs, as long as the waiter does what it had done
+ *    before; what it reads later it may read because it has left its loop already.
+ * 4. Steps of the experiment are never blamed: the write is one of the execution proper.
  */
 #include "check/cause.h"
 
 #include <stdlib.h>
 
+#include "check/cause_wake.h"
+
+enum { STEPS_OF_A_TURN = 40 }; /* a main loop's turn over two contexts has about 30 */
+
 typedef struct Candidate {
-    bool looked; /* the waiter had read this object before it slept: the better sort of candidate */
+    bool looked; /* the waiter knew this object before it slept: the better sort of candidate */
     uint64_t object;
     size_t look_step, probe_step, write_step;
+    size_t parting; /* where the resumed waiter leaves its old way; CHECK_NO_STEP: unknown */
 } Candidate;
 
 /* ------------------------------------------------------------------------------------------- the write */
 
-static size_t last_look(CheckTrace trace, uint32_t waiter, uint64_t object, size_t before)
+static bool is_access(const SchedStep *step)
+{
+    return step->operation == SCHED_LOAD || step->operation == SCHED_STORE || step->operation == SCHED_RMW;
+}
+
+/* What the waiter knows of the value after this access of its own. */
+static uint64_t known_after(const SchedStep *step)
+{
+    return step->operation == SCHED_LOAD ? step->old_value : step->new_value;
+}
+
+static size_t last_access(CheckTrace trace, uint32_t waiter, uint64_t object, size_t before)
 {
     for (size_t i = before; i-- > 0;) {
         const SchedStep *step = &trace.steps[i];
 
-        if (step->thread == waiter && check_step_reads(step) && check_step_object(step) == object) {
+        if (step->thread == waiter && is_access(step) && check_step_object(step) == object) {
             return i;
         }
     }
@@ -54,6 +74,56 @@ static bool written_by_itself(CheckTrace trace, const SchedProbe *probe, uint64_
     return false;
 }
 
+/* ------------------------------------------------------------------------------------------- where the ways part */
+
+/* When the waiter last read this value of the object where it reads it again at probe_step. */
+static size_t same_read_before(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t probe_step, uint64_t value)
+{
+    const SchedStep *read = &trace.steps[probe_step];
+
+    for (size_t i = probe->first_step; i-- > 0;) {
+        const SchedStep *step = &trace.steps[i];
+
+        if (step->thread == waiter && check_step_same_place(step, read) && check_step_object(step) == check_step_object(read) &&
+            step->old_value == value) {
+            return i;
+        }
+    }
+    return CHECK_NO_STEP;
+}
+
+static size_t next_of(CheckTrace trace, uint32_t thread, size_t after, size_t end)
+{
+    for (size_t i = after + 1; i < end; i++) {
+        if (trace.steps[i].thread == thread) {
+            return i;
+        }
+    }
+    return CHECK_NO_STEP;
+}
+
+/* Follow the waiter from its old read and from the new one, until it does different things. */
+static size_t parting_of_ways(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t probe_step, uint64_t value)
+{
+    size_t old = same_read_before(trace, waiter, probe, probe_step, value), new = probe_step;
+
+    if (old == CHECK_NO_STEP) {
+        return CHECK_NO_STEP;
+    }
+    for (;;) {
+        old = next_of(trace, waiter, old, probe->first_step);
+        new = next_of(trace, waiter, new, probe->end_step);
+        if (old == CHECK_NO_STEP || new == CHECK_NO_STEP) {
+            return CHECK_NO_STEP;
+        }
+        if (!check_step_same_place(&trace.steps[old], &trace.steps[new])) {
+            return new;
+        }
+    }
+}
+
+/* ------------------------------------------------------------------------------------------- candidates */
+
 /* Fill in a candidate from what the waiter read at probe_step. False: this read explains nothing. */
 static bool candidate_at(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t sleep_step, size_t probe_step,
                          Candidate *candidate)
@@ -65,56 +135,123 @@ static bool candidate_at(CheckTrace trace, uint32_t waiter, const SchedProbe *pr
         return false;
     }
 
-    size_t look = last_look(trace, waiter, object, probe->first_step);
+    size_t look = last_access(trace, waiter, object, probe->first_step);
     bool looked = look != CHECK_NO_STEP;
 
-    if (looked && trace.steps[look].old_value == read->old_value) {
+    if (looked && known_after(&trace.steps[look]) == read->old_value) {
         return false;
     }
 
     size_t since = looked ? look : sleep_step;
     size_t write = last_change_by_others(trace, waiter, object, since, probe->first_step);
 
-    *candidate = (Candidate){ looked, object, look, probe_step, write };
+    *candidate = (Candidate){ looked, object, look, probe_step, write, CHECK_NO_STEP };
+    if (looked) {
+        candidate->parting = parting_of_ways(trace, waiter, probe, probe_step, known_after(&trace.steps[look]));
+    }
     return write != CHECK_NO_STEP;
 }
 
-static bool better(const Candidate *a, const Candidate *b)
+static size_t last_at_place(CheckTrace trace, uint32_t thread, const SchedStep *place, size_t before)
 {
+    for (size_t i = before; i-- > 0;) {
+        const SchedStep *step = &trace.steps[i];
+
+        if (step->thread == thread && check_step_same_place(step, place) && check_step_object(step) == check_step_object(place)) {
+            return i;
+        }
+    }
+    return CHECK_NO_STEP;
+}
+
+/* The same for work that the waiter has left to itself: since it last looked at this place it has changed the object,
+ * and has gone to sleep without another look. */
+static bool own_candidate_at(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t sleep_step, size_t probe_step,
+                             Candidate *candidate)
+{
+    const SchedStep *read = &trace.steps[probe_step];
+    uint64_t object = check_step_object(read);
+    size_t look = last_at_place(trace, waiter, read, sleep_step);
+    size_t write = last_access(trace, waiter, object, sleep_step);
+
+    if (!check_step_reads(read) || object == 0 || written_by_itself(trace, probe, object, probe_step) || look == CHECK_NO_STEP ||
+        write <= look || !check_step_changes(&trace.steps[write]) || trace.steps[write].new_value != read->old_value ||
+        known_after(&trace.steps[look]) == read->old_value) {
+        return false;
+    }
+    *candidate = (Candidate){
+        .looked = true,
+        .object = object,
+        .look_step = look,
+        .probe_step = probe_step,
+        .write_step = write,
+        .parting = parting_of_ways(trace, waiter, probe, probe_step, known_after(&trace.steps[look])),
+    };
+    return candidate->parting != CHECK_NO_STEP;
+}
+
+/* Invariant 2 first, then 3. Where one place reads several objects, such as counters to add up, the condition came true
+ * with the last write to any of them. */
+static bool better(CheckTrace trace, const Candidate *a, const Candidate *b)
+{
+    if (a->parting != b->parting) {
+        return a->parting < b->parting;
+    }
     if (a->looked != b->looked) {
         return a->looked;
     }
-    return a->probe_step < b->probe_step;
+    if (a->parting == CHECK_NO_STEP) {
+        return a->probe_step < b->probe_step;
+    }
+    if (check_step_same_place(&trace.steps[a->probe_step], &trace.steps[b->probe_step])) {
+        return a->write_step > b->write_step;
+    }
+    return a->probe_step > b->probe_step;
 }
 
-static int compare_shapes(const void *a, const void *b)
+static int compare_turns(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
     return (x > y) - (x < y);
 }
 
-/* Where the resumed waiter first does what it had never done before: from there on it is out of its loop. */
+/* Two steps in a row as a number: a turn of the way that the waiter took. */
+static uint64_t turn(const SchedStep *from, const SchedStep *to)
+{
+    SchedStep places[2] = { *from, *to };
+
+    places[0].object = places[1].object = 0;
+    places[0].object_id = places[1].object_id = 0;
+    return check_step_shape(&places[0], false) * 31 + check_step_shape(&places[1], false);
+}
+
+/* Where the resumed waiter first takes a turn that it had never taken before: from there on it is out of its loop. */
 static size_t end_of_known_ways(CheckTrace trace, uint32_t waiter, const SchedProbe *probe)
 {
     uint64_t *known = malloc((probe->first_step + 1) * sizeof(*known));
-    size_t known_count = 0;
-    size_t end = probe->end_step;
+    size_t known_count = 0, last = CHECK_NO_STEP, end = probe->end_step;
 
     if (!known) {
         abort();
     }
     for (size_t i = 0; i < probe->first_step; i++) {
         if (trace.steps[i].thread == waiter) {
-            known[known_count++] = check_step_shape(&trace.steps[i], false);
+            if (last != CHECK_NO_STEP) {
+                known[known_count++] = turn(&trace.steps[last], &trace.steps[i]);
+            }
+            last = i;
         }
     }
-    qsort(known, known_count, sizeof(*known), compare_shapes);
-    for (size_t i = probe->first_step; i < end; i++) {
-        uint64_t shape = check_step_shape(&trace.steps[i], false);
+    qsort(known, known_count, sizeof(*known), compare_turns);
 
-        /* The first step of a probe is the experiment's own (a spurious return): it is new by nature. */
-        if (trace.steps[i].call != SCHED_CALL_SPURIOUS && !bsearch(&shape, known, known_count, sizeof(*known), compare_shapes)) {
+    /* The first step of a probe may be the experiment's own, and follows on a wait that nobody had ended: it is new by
+     * nature. */
+    for (size_t i = probe->first_step + 1; i < end; i++) {
+        uint64_t taken = turn(&trace.steps[i - 1], &trace.steps[i]);
+
+        if (trace.steps[i - 1].call != SCHED_CALL_SPURIOUS &&
+            !bsearch(&taken, known, known_count, sizeof(*known), compare_turns)) {
             end = i;
         }
     }
@@ -122,16 +259,20 @@ static size_t end_of_known_ways(CheckTrace trace, uint32_t waiter, const SchedPr
     return end;
 }
 
-static bool best_candidate(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t sleep_step, size_t end,
+typedef bool Propose(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t sleep_step, size_t probe_step,
+                     Candidate *candidate);
+
+static bool best_candidate(CheckTrace trace, const CheckCause *cause, const SchedProbe *probe, size_t end, Propose *propose,
                            Candidate *best)
 {
+    size_t sleep_step = cause->sleep_step == CHECK_NO_STEP ? 0 : cause->sleep_step;
     bool found = false;
 
     for (size_t i = probe->first_step; i < end; i++) {
         Candidate candidate;
 
-        if (trace.steps[i].thread == waiter && candidate_at(trace, waiter, probe, sleep_step, i, &candidate) &&
-            (!found || better(&candidate, best))) {
+        if (trace.steps[i].thread == cause->waiter && propose(trace, cause->waiter, probe, sleep_step, i, &candidate) &&
+            (!found || better(trace, &candidate, best))) {
             *best = candidate;
             found = true;
         }
@@ -139,22 +280,56 @@ static bool best_candidate(CheckTrace trace, uint32_t waiter, const SchedProbe *
     return found;
 }
 
+static void set_write(CheckTrace trace, const Candidate *best, CheckCause *cause)
+{
+    cause->kind = CHECK_CAUSE_WRITE;
+    cause->object = best->object;
+    cause->look_step = best->look_step;
+    cause->probe_step = best->probe_step;
+    cause->write_step = best->write_step;
+    cause->waker = trace.steps[best->write_step].thread;
+}
+
+/* On known ways: the waiter is still in its loop there. */
 static bool find_write(CheckTrace trace, const SchedProbe *probe, CheckCause *cause)
 {
-    Candidate best;
-    size_t sleep_step = cause->sleep_step == CHECK_NO_STEP ? 0 : cause->sleep_step;
     size_t known_end = end_of_known_ways(trace, cause->waiter, probe);
+    Candidate best, own;
+    bool found = best_candidate(trace, cause, probe, known_end, candidate_at, &best);
 
-    if (!best_candidate(trace, cause->waiter, probe, sleep_step, known_end, &best) &&
-        !best_candidate(trace, cause->waiter, probe, sleep_step, probe->end_step, &best)) {
+    if ((!found || best.parting == CHECK_NO_STEP) && best_candidate(trace, cause, probe, known_end, own_candidate_at, &own)) {
+        best = own;
+        found = true;
+    }
+    if (found) {
+        set_write(trace, &best, cause);
+    }
+    return found;
+}
+
+/* Did the waiter look at it just before it went to sleep, as one does in a loop that waits? */
+static bool looked_before_sleep(CheckTrace trace, const CheckCause *cause, size_t look)
+{
+    size_t end = cause->sleep_step == CHECK_NO_STEP ? look : cause->sleep_step;
+    unsigned own_steps = 0;
+
+    for (size_t i = end; i-- > look && own_steps < STEPS_OF_A_TURN;) {
+        own_steps += trace.steps[i].thread == cause->waiter;
+    }
+    return own_steps < STEPS_OF_A_TURN;
+}
+
+/* Anywhere: the waiter may never have woken before, so that all of its ways are new. What it had never looked at is no
+ * condition here; what it had looked at last before it slept is a good one, returned as *sure. */
+static bool guess_write(CheckTrace trace, const SchedProbe *probe, CheckCause *cause, bool *sure)
+{
+    Candidate best;
+
+    if (!best_candidate(trace, cause, probe, probe->end_step, candidate_at, &best) || !best.looked) {
         return false;
     }
-    cause->kind = CHECK_CAUSE_WRITE;
-    cause->object = best.object;
-    cause->look_step = best.look_step;
-    cause->probe_step = best.probe_step;
-    cause->write_step = best.write_step;
-    cause->waker = trace.steps[best.write_step].thread;
+    set_write(trace, &best, cause);
+    *sure = best.parting != CHECK_NO_STEP && looked_before_sleep(trace, cause, best.look_step);
     return true;
 }
 
@@ -190,103 +365,9 @@ static void find_guard(CheckTrace trace, const SchedProbe *probe, CheckCause *ca
     }
 }
 
-/* ---------------------------------------------------------------------------------------- the decision not to wake */
-
-static bool changed_by(CheckTrace trace, uint32_t thread, uint64_t object, size_t before)
+static CheckCause nothing_known(CheckTrace trace, uint32_t waiter, const SchedProbe *probe)
 {
-    for (size_t i = 0; i < before; i++) {
-        if (trace.steps[i].thread == thread && check_step_changes(&trace.steps[i]) &&
-            check_step_object(&trace.steps[i]) == object) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* How likely it is that the waker asked "is anybody waiting?" here. 0: it did not. */
-static unsigned check_rank(CheckTrace trace, const CheckCause *cause, size_t at)
-{
-    const SchedStep *step = &trace.steps[at];
-    uint64_t object = check_step_object(step);
-
-    if (!check_step_reads(step) || object == 0 || object == cause->object) {
-        return 0;
-    }
-
-    size_t written = check_last_change(trace, object, at);
-
-    if (written != CHECK_NO_STEP && trace.steps[written].thread == cause->waiter) {
-        return 3; /* the waiter announced itself here */
-    }
-    return changed_by(trace, cause->waiter, object, at) ? 2 : 1;
-}
-
-/* Could this wakeup have been meant for the waiter? One on a condition or futex that the waiter never touched is
- * another story. */
-static bool meant_for_waiter(CheckTrace trace, const CheckCause *cause, const SchedStep *wake)
-{
-    uint64_t object = check_step_object(wake);
-
-    if (wake->call == SCHED_CALL_WRITE) {
-        return true; /* which descriptors the waiter polls, no step says */
-    }
-    for (size_t i = 0; i < trace.count && object; i++) {
-        if (trace.steps[i].thread == cause->waiter && check_step_object(&trace.steps[i]) == object) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool ends_a_section(const SchedStep *step)
-{
-    return step->flags & (SCHED_STEP_BLOCKED | SCHED_STEP_PROBE) ||
-           (step->operation == SCHED_CALL && (step->call == SCHED_CALL_MUTEX_UNLOCK || step->call == SCHED_CALL_EXIT));
-}
-
-/* From the write to where the waker blocks, unlocks or ends; beyond an unlock only reads of what the waiter wrote
- * still count. */
-static void find_check(CheckTrace trace, CheckCause *cause)
-{
-    unsigned best = 0;
-    bool unlocked = false;
-
-    for (size_t i = cause->write_step + 1; i < trace.count; i++) {
-        const SchedStep *step = &trace.steps[i];
-
-        if (step->flags & SCHED_STEP_PROBE) {
-            break;
-        }
-        if (step->thread != cause->waker) {
-            continue;
-        }
-        if (check_step_wakes(step) && cause->wake_step == CHECK_NO_STEP && meant_for_waiter(trace, cause, step)) {
-            cause->wake_step = i;
-        }
-        if (ends_a_section(step)) {
-            if (step->call != SCHED_CALL_MUTEX_UNLOCK || step->flags & SCHED_STEP_BLOCKED) {
-                break;
-            }
-            unlocked = true;
-        }
-
-        unsigned rank = check_rank(trace, cause, i);
-
-        if (rank > best && (!unlocked || (best == 0 && rank >= 2))) {
-            best = rank;
-            cause->check_step = i;
-        }
-    }
-    if (cause->check_step != CHECK_NO_STEP) {
-        uint64_t object = check_step_object(&trace.steps[cause->check_step]);
-
-        cause->check_write_step = check_last_change(trace, object, cause->check_step);
-    }
-}
-
-void check_cause_find(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, CheckCause *cause)
-{
-    *cause = (CheckCause){
+    return (CheckCause){
         .waiter = waiter,
         .waker = CHECK_NO_THREAD,
         .sleep_step = check_last_sleep(trace, waiter, probe->first_step),
@@ -296,11 +377,32 @@ void check_cause_find(CheckTrace trace, uint32_t waiter, const SchedProbe *probe
         .check_step = CHECK_NO_STEP,
         .check_write_step = CHECK_NO_STEP,
         .wake_step = CHECK_NO_STEP,
+        .take_step = CHECK_NO_STEP,
     };
-    if (!find_write(trace, probe, cause)) {
-        find_guard(trace, probe, cause);
+}
+
+/* Does it say what became of the wakeup? Then it is better than a guess. */
+static bool explains(const CheckCause *cause)
+{
+    return cause->check_step != CHECK_NO_STEP || cause->wake_step != CHECK_NO_STEP;
+}
+
+void check_cause_find(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, CheckCause *cause)
+{
+    CheckCause guess = nothing_known(trace, waiter, probe);
+    bool sure;
+
+    *cause = guess;
+    if (find_write(trace, probe, cause)) {
+        check_cause_find_wake(trace, probe, cause);
+        return;
     }
-    if (cause->kind != CHECK_CAUSE_UNKNOWN) {
-        find_check(trace, cause);
+    find_guard(trace, probe, cause);
+    check_cause_find_wake(trace, probe, cause);
+    if (guess_write(trace, probe, &guess, &sure)) {
+        check_cause_find_wake(trace, probe, &guess);
+        if (sure || guess.take_step != CHECK_NO_STEP || !explains(cause)) {
+            *cause = guess;
+        }
     }
 }

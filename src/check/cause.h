@@ -1,6 +1,7 @@
 /*
  * The root cause of a missed wakeup, read off the trace of the experiment: which write made the waiter's condition
- * true, and what the writer looked at before it decided to wake nobody.
+ * true, and what became of the wakeup: what the writer looked at before it decided to wake nobody, or who took the
+ * wakeup away that it did send.
  */
 #ifndef WAKEFUZZ_CHECK_CAUSE_H
 #define WAKEFUZZ_CHECK_CAUSE_H
@@ -14,15 +15,19 @@
  *      2 | goes to sleep                  |                                     sleep_step
  *      3 |                                | changes OBJECT                      write_step
  *      4 |                                | reads CHECKED, wakes nobody         check_step
+ *     4a |                                | or wakes somebody,                  wake_step
+ *     4b |                                | a third thread takes that wakeup    take_step
  *      5 | is resumed by the experiment   |
  *      6 | reads OBJECT again and leaves  |                                     probe_step
  *
  * Steps 2 and 3 come in either order: a waiter that looked before the write and slept after it lost its wakeup just so.
+ * The waker may be the waiter itself, which has left itself work where it does not look before it sleeps.
  */
 typedef enum CheckCauseKind {
     CHECK_CAUSE_UNKNOWN, /* only waiter, sleep_step are set */
     CHECK_CAUSE_WRITE,   /* an atomic object of the condition was written */
     CHECK_CAUSE_GUARD,   /* the condition is plain data: write_step is where another thread last let its mutex go */
+    CHECK_CAUSE_TAKEN,   /* what changed is not known, but a wakeup for the waiter was taken: wake_step, take_step */
 } CheckCauseKind;
 
 typedef struct CheckCause {
@@ -35,7 +40,8 @@ typedef struct CheckCause {
     size_t probe_step;
     size_t check_step;
     size_t check_write_step;   /* who wrote what check_step read; CHECK_NO_STEP: nobody in this execution */
-    size_t wake_step;          /* a wakeup by the waker after write_step, that did not reach the waiter */
+    size_t wake_step;          /* a wakeup by the waker, that did not reach the waiter */
+    size_t take_step;          /* where a thread that is not the waiter used that wakeup up; CHECK_NO_STEP: nobody did */
 } CheckCause;
 
 /*

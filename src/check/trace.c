@@ -59,6 +59,11 @@ uint64_t check_step_shape(const SchedStep *step, bool with_thread)
     return with_thread ? mix(hash, step->thread + 1u) : hash;
 }
 
+bool check_step_same_place(const SchedStep *a, const SchedStep *b)
+{
+    return a->operation == b->operation && a->call == b->call && a->pc == b->pc;
+}
+
 size_t check_last_change(CheckTrace trace, uint64_t object, size_t before)
 {
     for (size_t i = before; i-- > 0;) {

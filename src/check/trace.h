@@ -39,6 +39,9 @@ bool check_step_wakes(const SchedStep *step);
  * for. */
 uint64_t check_step_shape(const SchedStep *step, bool with_thread);
 
+/* The same place in the program, whatever it is done to. */
+bool check_step_same_place(const SchedStep *a, const SchedStep *b);
+
 /* The last step before `before` at which the object was changed, or CHECK_NO_STEP. */
 size_t check_last_change(CheckTrace trace, uint64_t object, size_t before);
 

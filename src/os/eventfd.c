@@ -103,6 +103,7 @@ static const OsFileKind event_kind = {
 int eventfd(unsigned counter, int flags)
 {
     OsFile *file;
+    int fd;
 
     if (!sched_here()) {
         return REAL(eventfd)(counter, flags);
@@ -117,7 +118,11 @@ int eventfd(unsigned counter, int flags)
         file->event.counter = counter;
         file->event.semaphore = flags & EFD_SEMAPHORE;
     }
-    return os_fd_open_new(file, flags & EFD_CLOEXEC);
+    fd = os_fd_open_new(file, flags & EFD_CLOEXEC);
+    if (fd >= 0) {
+        sched_step_value(os_fd_object(fd)); /* so that the report can say which reads and writes are an eventfd's */
+    }
+    return fd;
 }
 
 /* libc's own forms of these two would not be seen by read() and write() */

@@ -121,6 +121,7 @@ static void choose_key_steps(Choice *choice, const CheckCause *cause)
     choose(choice, cause->write_step, OF_THE_BUG, true);
     choose(choice, cause->check_step, OF_THE_BUG, true);
     choose(choice, cause->wake_step, OF_THE_BUG, true);
+    choose(choice, cause->take_step, OF_THE_BUG, true);
     choose(choice, cause->probe_step, OF_THE_BUG, false);
     choose(choice, cause->sleep_step, NEXT_TO_IT, false);
     choose(choice, cause->look_step, NEXT_TO_IT, false);
@@ -179,6 +180,7 @@ static void choose_for_cause(Choice *choice, const CheckCause *cause)
 {
     add_object(choice, cause->kind == CHECK_CAUSE_WRITE ? cause->object : 0);
     add_object_of(choice, cause->check_step);
+    add_object_of(choice, cause->take_step);
     if (cause->check_step != CHECK_NO_STEP) {
         add_announcements(choice, cause);
     }

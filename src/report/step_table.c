@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CELL_BYTES = 192, WIDTH_MIN = 16 };
+enum { CELL_BYTES = 192, WIDTH_MIN = 16, HEAD_BYTES = 48 };
 
 typedef struct Column {
     uint32_t thread;
@@ -141,7 +141,8 @@ static void add_where(Text *text, Column *column, const SchedStep *step, bool sh
     const char *function = report_step_function(step);
 
     if (shared) {
-        text_add(text, "%s: ", check_thread_name(step->thread));
+        report_add_thread(text, step->thread);
+        text_add(text, ": ");
     }
     if (step->strand && step->strand != column->strand) {
         text_add(text, "[co %u] ", step->strand);
@@ -184,6 +185,14 @@ static void fill_cell(Table *table, ReportValues *values, const ReportRow *row, 
     column->width = width > column->width ? width : column->width;
 }
 
+static const char *head_of(const Column *column, char head[HEAD_BYTES])
+{
+    Text text = text_begin(head, HEAD_BYTES);
+
+    report_add_thread(&text, column->thread);
+    return head;
+}
+
 /* All columns within the table's width: the widest give way first, as short texts suffer nothing from it. */
 static void fit_columns(Table *table)
 {
@@ -192,7 +201,8 @@ static void fit_columns(Table *table)
     limit = limit > REPORT_COLUMN_MAX ? REPORT_COLUMN_MAX : limit < WIDTH_MIN ? WIDTH_MIN : limit;
     for (unsigned i = 0; i < table->column_count; i++) {
         Column *column = &table->columns[i];
-        unsigned name = display_width(check_thread_name(column->thread));
+        char head[HEAD_BYTES];
+        unsigned name = display_width(head_of(column, head));
 
         column->width = name > column->width ? name : column->width;
         column->width = column->width > limit ? limit : column->width;
@@ -206,10 +216,10 @@ static void print_head(FILE *out, const Table *table)
     fprintf(out, "  step");
     for (unsigned i = 0; i < table->column_count; i++) {
         bool last = i == table->column_count - 1;
+        char head[HEAD_BYTES];
 
         fprintf(out, " | ");
-        print_cut(out, in_shared_column(table, i) ? "others" : check_thread_name(table->columns[i].thread),
-                  table->columns[i].width, !last);
+        print_cut(out, in_shared_column(table, i) ? "others" : head_of(&table->columns[i], head), table->columns[i].width, !last);
     }
     fprintf(out, "\n  ----");
     for (unsigned i = 0; i < table->column_count; i++) {

@@ -36,6 +36,22 @@ void report_add_place(Text *text, const SchedStep *step)
     }
 }
 
+/* Threads may share a name: then the number tells which one. */
+void report_add_thread(Text *text, uint32_t id)
+{
+    const char *name = check_thread_name(id);
+
+    text_add(text, "%s", name);
+    for (uint32_t other = 0; other < sched_thread_count(); other++) {
+        const SchedThread *thread = sched_thread_by_id(other);
+
+        if (other != id && thread && sched_thread_name(thread) && strcmp(sched_thread_name(thread), name) == 0) {
+            text_add(text, " (thread %u)", id);
+            return;
+        }
+    }
+}
+
 /* ------------------------------------------------------------------------------------------- fields and values */
 
 /* Where the last member of an expression begins: after the last -> or . that stands in no brackets of its own. */
@@ -74,6 +90,83 @@ void report_add_field(Text *text, const char *expression)
     size_t start = last_member(expression, length);
 
     text_add(text, "%.*s", (int)(length - start), expression + start);
+}
+
+/* Does the expression say which object it is, rather than name a variable that points to it ("link", "list")? */
+static bool names_its_object(const char *expression)
+{
+    return strchr(expression, '.') || strstr(expression, "->") || strchr(expression, '&');
+}
+
+/* Of "&(&ctx->bh_list)->slh_first" what the list is called: the member of a queue's head says nothing. */
+static void add_list(Text *text, const char *expression, const char *head_member)
+{
+    char list[128];
+
+    snprintf(list, sizeof(list), "%.*s", (int)(head_member - expression), expression);
+    report_add_field(text, list);
+}
+
+static const char *head_member(const char *expression)
+{
+    static const char *const heads[] = { "->slh_first", "->lh_first", "->stqh_first", "->tqh_first" };
+
+    for (unsigned i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+        const char *at = strstr(expression, heads[i]);
+
+        if (at && at[strlen(heads[i])] == '\0') {
+            return at;
+        }
+    }
+    return NULL;
+}
+
+/* Is the part before a queue's head member ("&(list)") more than a variable? */
+static bool names_its_list(const char *expression, const char *member)
+{
+    for (const char *c = expression + 1; c < member; c++) {
+        if (*c == '.' || *c == '&' || (*c == '>' && c[-1] == '-')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The best name that the program has for the object of a step: where this place only has a pointer, another may have
+ * the member that it points to. */
+static const char *telling_expression(CheckTrace trace, const SchedStep *step)
+{
+    const char *expression = step->site->expression;
+    const char *member = head_member(expression);
+
+    if (member ? names_its_list(expression, member) : names_its_object(expression)) {
+        return expression;
+    }
+    for (size_t i = 0; i < trace.count; i++) {
+        const SchedStep *other = &trace.steps[i];
+
+        if (other->operation == SCHED_CALL || other->operation == SCHED_FENCE ||
+            check_step_object(other) != check_step_object(step) || !check_step_object(step)) {
+            continue;
+        }
+        member = head_member(other->site->expression);
+        if (member ? names_its_list(other->site->expression, member) : names_its_object(other->site->expression)) {
+            return other->site->expression;
+        }
+    }
+    return expression;
+}
+
+void report_add_object(Text *text, CheckTrace trace, size_t index)
+{
+    const char *expression = telling_expression(trace, &trace.steps[index]);
+    const char *member = head_member(expression);
+
+    if (member) {
+        add_list(text, expression, member);
+    } else {
+        report_add_field(text, expression);
+    }
 }
 
 /* User addresses of 64-bit processes begin far above any counter and, as nanoseconds, above two hours. */
@@ -207,7 +300,7 @@ void report_add_step(Text *text, ReportValues *values, CheckTrace trace, size_t 
         add_call(text, trace, step);
         return;
     }
-    report_add_field(text, step->site->expression);
+    report_add_object(text, trace, index);
     switch (step->operation) {
     case SCHED_LOAD:
         text_add(text, " == ");

@@ -21,6 +21,13 @@ typedef struct ReportValues {
 /* The field or variable of an access: "&ctx->notify_me" is notify_me. */
 void report_add_field(Text *text, const char *expression);
 
+/* The object of an access at step index: its field, or where this place has only a pointer to it ("link") the field
+ * by which another place in the trace accesses it; of a queue's head the queue. */
+void report_add_object(Text *text, CheckTrace trace, size_t index);
+
+/* "main", "asker (thread 3)" where another thread is called asker too. */
+void report_add_thread(Text *text, uint32_t id);
+
 /* A value of an object of that size, in decimal, negative where it looks so, or the name of a pointer. */
 void report_add_value(Text *text, ReportValues *values, uint64_t value, unsigned size_bytes);
 

@@ -91,11 +91,18 @@ static const char *waiter_function(const ReportFinding *finding, const ReportFac
     return report_waiting_function(stack_of(facts, cause->waiter), hint);
 }
 
+/* The function to blame: that did not wake the waiter, or that took its wakeup. */
 static const char *waker_function(const ReportFinding *finding)
 {
     const CheckCause *cause = &finding->check->cause;
     CheckTrace trace = check_trace();
 
+    if (cause->take_step != CHECK_NO_STEP) {
+        return report_step_function(&trace.steps[cause->take_step]);
+    }
+    if (cause->kind == CHECK_CAUSE_GUARD && cause->check_step != CHECK_NO_STEP) {
+        return report_step_function(&trace.steps[cause->check_step]); /* the write is but an unlock */
+    }
     return cause->kind == CHECK_CAUSE_UNKNOWN ? NULL : report_step_function(&trace.steps[cause->write_step]);
 }
 
@@ -103,11 +110,12 @@ static const char *waker_function(const ReportFinding *finding)
 
 static void say_lost_wakeup(Text *text, const ReportFinding *finding, const ReportFacts *facts)
 {
+    const CheckCause *cause = &finding->check->cause;
     const char *waker = waker_function(finding);
 
-    text_add(text, "%s waits in %s, %s", check_thread_name(finding->check->cause.waiter), waiter_function(finding, facts),
+    text_add(text, "%s waits in %s, %s", check_thread_name(cause->waiter), waiter_function(finding, facts),
              waker ? waker : "nobody");
-    text_add(text, waker ? " did not wake it" : " woke it");
+    text_add(text, !waker ? " woke it" : cause->take_step == CHECK_NO_STEP ? " did not wake it" : " took its wakeup");
 }
 
 static void say_late(Text *text, const ReportFinding *finding, const ReportFacts *facts)

@@ -141,6 +141,116 @@ static void test_beyond_the_loop(void)
     g_assert_cmpuint(cause_of(0, probe).write_step, ==, at);
 }
 
+/* /check/cause/parting: a counter that goes up and down differs, too, but after it the waiter goes on as ever; the one
+ * after which it does something else is the condition, though it was written first and is read last. */
+static void test_parting(void)
+{
+    SchedSite *look, *count, *next;
+    SchedProbe probe;
+    size_t at;
+
+    fake_reset();
+    fake_thread("main", NULL);
+    fake_thread("worker", NULL);
+    count = fake_site(SCHED_LOAD, "wait", "&visitors", 1);
+    look = fake_site(SCHED_LOAD, "wait", "&done", 2);
+    next = fake_site(SCHED_LOAD, "wait", "&again", 3);
+    fake_load(0, count, 2, 0);
+    fake_load(0, look, 1, 0);
+    fake_load(0, next, 3, 0);
+    fake_sleep(fake_call(0, SCHED_CALL_POLL, 4, NULL));
+    at = fake_store(1, fake_site(SCHED_STORE, "finish", "&done", 4), 1, 0, 1);
+    fake_store(1, fake_site(SCHED_STORE, "visit", "&visitors", 5), 2, 0, 1);
+    probe.first_step = fake_count();
+    fake_load(0, count, 2, 1);
+    fake_load(0, look, 1, 1);
+    fake_load(0, fake_site(SCHED_LOAD, "go_on", "&visitors", 6), 2, 1);
+    probe.end_step = fake_count();
+    fake_by_hand(probe.first_step, probe.end_step);
+    g_assert_cmpuint(cause_of(0, probe).write_step, ==, at);
+}
+
+/* /check/cause/sum: of several objects read at one place the condition came true with the last write. */
+static void test_sum(void)
+{
+    SchedSite *look, *write;
+    SchedProbe probe;
+    size_t at;
+
+    fake_reset();
+    fake_thread("main", NULL);
+    fake_thread("worker", NULL);
+    look = fake_site(SCHED_LOAD, "sum", "&counter->readers", 1);
+    write = fake_site(SCHED_STORE, "leave", "&counter->readers", 2);
+    fake_load(0, look, 1, 1);
+    fake_load(0, look, 2, 1);
+    fake_sleep(fake_call(0, SCHED_CALL_POLL, 4, NULL));
+    fake_store(1, write, 2, 1, 0);
+    at = fake_store(1, write, 1, 1, 0);
+    probe.first_step = fake_count();
+    fake_load(0, look, 1, 0);
+    fake_load(0, look, 2, 0);
+    fake_load(0, fake_site(SCHED_LOAD, "go_on", "&other", 3), 3, 1);
+    probe.end_step = fake_count();
+    fake_by_hand(probe.first_step, probe.end_step);
+    g_assert_cmpuint(cause_of(0, probe).write_step, ==, at);
+}
+
+/* /check/cause/own-store: the waiter knows what it has written itself; only what others make of it is news. */
+static void test_own_store(void)
+{
+    SchedSite *look, *announce;
+    SchedProbe probe;
+    size_t at;
+
+    fake_reset();
+    fake_thread("main", NULL);
+    fake_thread("worker", NULL);
+    look = fake_site(SCHED_LOAD, "wait", "&done", 1);
+    announce = fake_site(SCHED_RMW, "wait", "&notify_me", 2);
+    fake_load(0, look, 1, 0);
+    fake_store(0, announce, 2, 0, 1);
+    fake_sleep(fake_call(0, SCHED_CALL_POLL, 3, NULL));
+    at = fake_store(1, fake_site(SCHED_STORE, "finish", "&done", 3), 1, 0, 1);
+    fake_store(1, fake_site(SCHED_RMW, "poll", "&notify_me", 4), 2, 1, 3);
+    fake_store(1, fake_site(SCHED_RMW, "poll", "&notify_me", 4), 2, 3, 1);
+    probe.first_step = fake_count();
+    fake_store(0, announce, 2, 1, 0);
+    fake_load(0, look, 1, 1);
+    probe.end_step = fake_count();
+    fake_by_hand(probe.first_step, probe.end_step);
+    g_assert_cmpuint(cause_of(0, probe).write_step, ==, at);
+}
+
+/* /check/cause/own-work: the waiter has left work to itself where it does not look again before it sleeps. */
+static void test_own_work(void)
+{
+    SchedSite *look, *after, *write;
+    SchedProbe probe;
+    size_t at;
+
+    fake_reset();
+    fake_thread("main", NULL);
+    look = fake_site(SCHED_LOAD, "poll_other", "&ctx->bh_list", 1);
+    after = fake_site(SCHED_LOAD, "cond", "&co", 2);
+    write = fake_site(SCHED_RMW, "schedule", "&ctx->bh_list", 3);
+    fake_load(0, look, 1, 0);
+    fake_load(0, after, 2, 5);
+    at = fake_store(0, write, 1, 0, 9);
+    fake_sleep(fake_call(0, SCHED_CALL_POLL, 3, NULL));
+    probe.first_step = fake_count();
+    fake_load(0, look, 1, 9);
+    fake_load(0, fake_site(SCHED_LOAD, "bh", "&bh->flags", 4), 4, 1);
+    probe.end_step = fake_count();
+    fake_by_hand(probe.first_step, probe.end_step);
+
+    CheckCause cause = cause_of(0, probe);
+
+    g_assert_cmpint(cause.kind, ==, CHECK_CAUSE_WRITE);
+    g_assert_cmpuint(cause.write_step, ==, at);
+    g_assert_cmpuint(cause.waker, ==, 0);
+}
+
 /* /check/cause/announcement: of the waker's reads the one that the waiter wrote, though another came first; and the
  * wakeup that went astray, though another thread was woken before. */
 static void test_announcement(void)
@@ -236,6 +346,10 @@ int main(int argc, char **argv)
     g_test_add_func("/check/cause/latest", test_latest);
     g_test_add_func("/check/cause/own-writes", test_own_writes);
     g_test_add_func("/check/cause/beyond-the-loop", test_beyond_the_loop);
+    g_test_add_func("/check/cause/parting", test_parting);
+    g_test_add_func("/check/cause/sum", test_sum);
+    g_test_add_func("/check/cause/own-store", test_own_store);
+    g_test_add_func("/check/cause/own-work", test_own_work);
     g_test_add_func("/check/cause/announcement", test_announcement);
     g_test_add_func("/check/cause/guard", test_guard);
     g_test_add_func("/check/cause/on-stack", test_on_stack);

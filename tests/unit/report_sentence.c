@@ -1,5 +1,6 @@
 /* The sentence and the dedup token of each verdict, and how stacks are trimmed, on facts written by hand. */
 #include "check_graph_lock_trace.h"
+#include "check_taken_trace.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -111,7 +112,10 @@ static void test_helpers(void)
 /* /report/sentence/unknown-waker */
 static void test_unknown_waker(void)
 {
-    CheckResult check = { .verdict = CHECK_MISSED_WAKEUP, .cause = { .look_step = CHECK_NO_STEP } };
+    CheckResult check = {
+        .verdict = CHECK_MISSED_WAKEUP,
+        .cause = { .look_step = CHECK_NO_STEP, .take_step = CHECK_NO_STEP },
+    };
     ReportFacts facts;
 
     fake_reset();
@@ -119,6 +123,22 @@ static void test_unknown_waker(void)
     facts_of_two(&facts);
     assert_says(&check, &facts, "missed-wakeup: main waits in bdrv_graph_wrlock, nobody woke it",
                 "missed-wakeup--bdrv_graph_wrlock--blk_remove_bs--test_body");
+}
+
+/* /report/sentence/taken: whoever took the wakeup is to blame, not who sent it. */
+static void test_taken(void)
+{
+    CheckResult check = { .verdict = CHECK_MISSED_WAKEUP };
+    ReportFacts facts;
+
+    fake_reset();
+
+    SchedProbe probe = taken_trace();
+
+    check_cause_find(check_trace(), 0, &probe, &check.cause);
+    facts_of_two(&facts);
+    assert_says(&check, &facts, "missed-wakeup: main waits in bdrv_graph_wrlock, ?? took its wakeup",
+                "missed-wakeup--bdrv_graph_wrlock--?\?--blk_remove_bs");
 }
 
 /* /report/sentence/deadlock: without a cycle, everybody who sleeps; with one, who waits for what. */
@@ -310,6 +330,7 @@ int main(int argc, char **argv)
     g_test_add_func("/report/sentence/late-wakeup", test_late_wakeup);
     g_test_add_func("/report/sentence/helpers", test_helpers);
     g_test_add_func("/report/sentence/unknown-waker", test_unknown_waker);
+    g_test_add_func("/report/sentence/taken", test_taken);
     g_test_add_func("/report/sentence/deadlock", test_deadlock);
     g_test_add_func("/report/sentence/deadlock-cycle", test_deadlock_cycle);
     g_test_add_func("/report/sentence/livelock", test_livelock);

@@ -1,5 +1,6 @@
 /* The step table and the text of a cause, letter by letter, on traces written by hand. */
 #include "check_graph_lock_trace.h"
+#include "check_taken_trace.h"
 
 #include <stdlib.h>
 
@@ -83,6 +84,24 @@ static void test_cause(void)
     report_cause(open_page(&page), check_trace(), &check, &experiment);
     assert_page(&page, "  cause  step 7, iothread0: reader_count 1 -> 0 made main's condition true (file.c:40);\n"
                        "         step 8, iothread0: read has_writer == 0, written by main at step 3, and did not wake main.\n"
+                       "         Woken by hand, main leaves its wait: a missed wakeup, not a deadlock.\n");
+}
+
+/* /report/table/cause-taken: who took the wakeup; the object by the name that tells what it is, and the threads of one
+ * name by their numbers. */
+static void test_cause_taken(void)
+{
+    const CheckExperiment experiment = { .progress = CHECK_LEFT_ITS_WAIT };
+    Page page;
+
+    fake_reset();
+
+    CheckResult check = missed_wakeup(taken_trace());
+
+    report_cause(open_page(&page), check_trace(), &check, &experiment);
+    assert_page(&page, "  cause  step 4, asker (thread 1): active_timers NULL -> p1 made main's condition true (file.c:208);\n"
+                       "         step 6, asker (thread 1): eventfd write woke main;\n"
+                       "         step 7, asker (thread 2): eventfd read in ?? took that wakeup before main had looked.\n"
                        "         Woken by hand, main leaves its wait: a missed wakeup, not a deadlock.\n");
 }
 
@@ -251,6 +270,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/report/table/graph-lock", test_graph_lock);
     g_test_add_func("/report/table/cause", test_cause);
+    g_test_add_func("/report/table/cause-taken", test_cause_taken);
     g_test_add_func("/report/table/cause-unknown", test_cause_unknown);
     g_test_add_func("/report/table/many", test_many);
     g_test_add_func("/report/table/threads", test_threads);

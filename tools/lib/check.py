@@ -24,7 +24,6 @@ from windows import cases as window_cases
 CPUS = os.cpu_count() or 1
 SIMULATED = ("plain", "asan", "tsan")
 SHOWN_LINES = 30
-CAUSE_REQUIRED = ("graph-lock-unlock-no-kick",)  # elsewhere the cause is shown, counted by tests/faults/table, and not yet always right
 CRASHER_REPLAYS = 5  # processes for each fault and flavour; tests/corpus/replay --fault makes more
 
 
@@ -155,11 +154,9 @@ def fault_starts(tally, names, flavours, seconds, replays):
                        f"{start.verdict()}\n{start.run.output()[-3000:]}")
             if start.right() and start.flavour == "asan":
                 missed = start.cause_missed()
-                name = f"fault {start.fault}: the report names the cause"
-                if missed and start.fault not in CAUSE_REQUIRED:
-                    tally.leave_out(name, f"it names another write than {' and '.join(missed)}: a shortfall that README.md tells")
-                else:
-                    tally.case(name, not missed, f"{' and '.join(missed)} not named:\n{start.report.text_from_first_line()}")
+                if detection.has_cause(build.fault_header(start.fault)):
+                    tally.case(f"fault {start.fault}: the report names the cause", not missed,
+                               f"{' and '.join(missed)} not named:\n{start.report.text_from_first_line()}")
                 replay_crasher(tally, start, replays)
 
 

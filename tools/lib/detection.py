@@ -13,7 +13,7 @@ from fuzzrun import FuzzRun
 
 HEADS = ("fault", "flavour", "found", "verdict", "executions", "worst", "seconds", "worst", "in target", "crasher", "cause", "otherwise")
 RIGHT = (2, 4, 5, 6, 7, 8, 9, 10)
-CAUSE_KEYS = ("Cause-write", "Cause-function")
+CAUSE_KEYS = ("Cause-write", "Cause-check", "Cause-function")
 CAUSE = re.compile(r"^\s*cause\b")
 SLACK_S = 60  # beyond its time, for a process that starts slowly or does not stop
 
@@ -104,8 +104,16 @@ def _seconds(value):
     return "-" if value is None else show.seconds(value)
 
 
+def has_cause(header):
+    """Does a fault's header say what the report has to name?"""
+    return any(key in header for key in CAUSE_KEYS)
+
+
 def cause_missed(header, text):
-    """What the report's root cause should name by the fault's header and does not: a list of words, empty where all is well."""
+    """
+    What the report's root cause should name by the fault's header and does not: a list of words, empty where all is well. "a, b" in
+    the header: either will do.
+    """
     lines = iter(text.splitlines())
     cause = ""
     for line in lines:
@@ -118,7 +126,8 @@ def cause_missed(header, text):
         if not line.startswith("  "):
             break
         cause += "\n" + line
-    return [header[key] for key in CAUSE_KEYS if header.get(key) and header[key] not in cause]
+    return [header[key] for key in CAUSE_KEYS
+            if header.get(key) and not any(re.search(rf"\b{re.escape(word.strip())}\b", cause) for word in header[key].split(","))]
 
 
 def found(starts):
@@ -136,8 +145,7 @@ def row(fault, flavour, starts):
     executions = [start.executions() for start in good]
     walls = [start.wall_s() for start in good]
     size = _median([start.bytes for start in good])
-    has_cause = any(key in build.fault_header(fault) for key in CAUSE_KEYS)
-    cause = f"{sum(not start.cause_missed() for start in good)}/{len(good)}" if has_cause else "-"
+    cause = f"{sum(not start.cause_missed() for start in good)}/{len(good)}" if has_cause(build.fault_header(fault)) else "-"
     return (fault, flavour, f"{len(good)}/{len(starts)}",
             ", ".join(build.fault_verdicts(build.fault_header(fault), flavour)),
             show.thousands(_median(executions)), show.thousands(_worst(executions)), _seconds(_median(walls)), _seconds(_worst(walls)),
