@@ -16,9 +16,10 @@
 #include "fuzz/fuzz.h"
 #include "fuzz/scenario.h"
 
-#define READERS_MAX 4u
-#define DISK_BYTES  4096
-#define SECTOR      512
+#define READERS_MAX    4u
+#define OPERATIONS_MAX 3u
+#define DISK_BYTES     4096
+#define SECTOR         512
 
 typedef struct World {
     Scenario scenario;
@@ -33,12 +34,45 @@ typedef struct World {
 typedef struct Reader {
     World *world;
     unsigned rounds;
-    bool pauses, moves, requests;
+    bool pauses, moves, requests, helped;
     unsigned home, other;
     uint8_t pattern;
 } Reader;
 
 /* ---- readers */
+
+/* What a reader waits for while it is in: a coroutine that takes the lock as well, as block-copy does for a request. */
+typedef struct Helper {
+    World *world;
+    Coroutine *reader; /* that sleeps until done; NULL: it does not sleep yet. Both run in one thread. */
+    bool done;
+} Helper;
+
+static void coroutine_fn helper_entry(void *opaque)
+{
+    Helper *helper = opaque;
+
+    bdrv_graph_co_rdlock();
+    fuzz_check(!__atomic_load_n(&helper->world->writing, __ATOMIC_SEQ_CST));
+    bdrv_graph_co_rdunlock();
+    helper->done = true;
+    if (helper->reader) {
+        aio_co_wake(helper->reader);
+    }
+}
+
+static void coroutine_fn be_helped(World *world)
+{
+    Helper helper = { .world = world };
+
+    qemu_coroutine_enter(qemu_coroutine_create(helper_entry, &helper));
+    if (!helper.done) {
+        fuzz_reached("helper-queues-while-its-reader-is-in");
+        helper.reader = qemu_coroutine_self();
+        qemu_coroutine_yield();
+    }
+    fuzz_check(helper.done);
+}
 
 static void coroutine_fn read_section(Reader *reader)
 {
@@ -52,6 +86,9 @@ static void coroutine_fn read_section(Reader *reader)
     }
     if (reader->pauses) {
         scenario_pause();
+    }
+    if (reader->helped) {
+        be_helped(world);
     }
     if (reader->moves) {
         aio_co_reschedule_self(scenario_context(&world->scenario, reader->other));
@@ -194,8 +231,9 @@ static void run(FuzzInput *in)
     Reader readers[READERS_MAX];
     unsigned threads = 1 + fuzz_choice(in, 3);
     unsigned reader_count = 1 + fuzz_choice(in, READERS_MAX);
-    unsigned operation_count = 1 + fuzz_choice(in, 3);
+    unsigned operation_count = 1 + fuzz_choice(in, OPERATIONS_MAX);
     unsigned disk = fuzz_byte(in);
+    uint8_t chosen[OPERATIONS_MAX], helped;
 
     scenario_begin(&world.scenario, threads);
     world.blk = blk_new(scenario_context(&world.scenario, 1 + disk % threads));
@@ -205,11 +243,16 @@ static void run(FuzzInput *in)
     for (unsigned i = 0; i < reader_count; i++) {
         read_reader(in, &world, &readers[i], i);
     }
+    for (unsigned i = 0; i < operation_count; i++) {
+        chosen[i] = (uint8_t)fuzz_choice(in, G_N_ELEMENTS(operations));
+    }
+    helped = fuzz_byte(in);
     for (unsigned i = 0; i < reader_count; i++) {
+        readers[i].helped = helped >> i & 1;
         scenario_start(&world.scenario, readers[i].home, reader_entry, &readers[i]);
     }
     for (unsigned i = 0; i < operation_count; i++) {
-        operations[fuzz_choice(in, G_N_ELEMENTS(operations))](&world);
+        operations[chosen[i]](&world);
     }
     scenario_wait(&world.scenario);
     fuzz_check(bdrv_graph_reader_count() == 0);
@@ -221,6 +264,11 @@ static void run(FuzzInput *in)
     scenario_end(&world.scenario);
 }
 
-static const char *const windows[] = { "reader-in-while-writer-waits", "request-without-medium", NULL };
+static const char *const windows[] = {
+    "reader-in-while-writer-waits",
+    "request-without-medium",
+    "helper-queues-while-its-reader-is-in",
+    NULL,
+};
 
 const FuzzTarget fuzz_target = { .name = "graph_lock", .run = run, .windows = windows };

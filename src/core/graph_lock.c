@@ -109,6 +109,23 @@ unsigned bdrv_graph_reader_count(void)
 
 /* ------------------------------------------------------------------------------------------- writer */
 
+/*
+ * Nobody writes: readers may come in, and those that came while has_writer was 1 must. One of them may be what a reader
+ * that is in waits for (a request and the coroutine that copies for it, say), while the writer waits for that one.
+ * docs/findings.md, 6; fault graph-lock-queued-reader-stays.
+ */
+static void no_coroutine_fn let_readers_in(void)
+{
+    QEMU_LOCK_GUARD(&aio_context_list_lock);
+
+    /* ORDER: the changes to the graph before has_writer
+     * PAIRS: bdrv_graph_co_rdlock()
+     * ELSE:  a reader gets in on 0 and reads the graph as it was, or half changed. Against readers that go to sleep the
+     *        list lock is enough. */
+    qatomic_store_release(&has_writer, 0);
+    qemu_co_enter_all(&reader_queue, &aio_context_list_lock);
+}
+
 void no_coroutine_fn bdrv_graph_wrlock(void)
 {
     core_assert(qemu_in_main_thread());
@@ -121,7 +138,7 @@ void no_coroutine_fn bdrv_graph_wrlock(void)
     do {
         /* Readers must get in while the main loop is polled: the writer may be waiting for one that has yet to take
          * the lock. */
-        qatomic_set(&has_writer, 0);
+        let_readers_in();
         AIO_WAIT_WHILE_UNLOCKED(NULL, reader_count() != 0);
         qatomic_set(&has_writer, 1);
 
@@ -147,14 +164,7 @@ void no_coroutine_fn bdrv_graph_wrunlock(void)
     core_assert(!qemu_in_coroutine());
     core_assert(qatomic_read(&has_writer));
 
-    WITH_QEMU_LOCK_GUARD(&aio_context_list_lock) {
-        /* ORDER: the changes to the graph before has_writer
-         * PAIRS: bdrv_graph_co_rdlock()
-         * ELSE:  a reader gets in on 0 and reads the graph as it was, or half changed. Against readers that go to
-         *        sleep the list lock is enough. */
-        qatomic_store_release(&has_writer, 0);
-        qemu_co_enter_all(&reader_queue, &aio_context_list_lock);
-    }
+    let_readers_in();
 
     /* After the readers are on their way: a bottom half may poll for something that takes one of them to go on. */
     aio_bh_poll(qemu_get_aio_context());
@@ -204,7 +214,7 @@ void coroutine_fn bdrv_graph_co_rdlock(void)
         smp_mb();
 
         /* ORDER: has_writer before reading the graph
-         * PAIRS: bdrv_graph_wrunlock()
+         * PAIRS: let_readers_in()
          * ELSE:  the reader sees the graph of before the write */
         if (!qatomic_load_acquire(&has_writer)) {
             return;

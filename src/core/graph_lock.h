@@ -7,17 +7,20 @@
  * time without taking anything: nobody but itself could write.
  *
  *     writer (main thread)                                reader
- *     1  has_writer = 0                                   a  reader_count + 1
+ *     1  under the list lock: has_writer = 0, wake queue  a  reader_count + 1
  *     2  AIO_WAIT_WHILE(sum of reader_count >= 1)         b  full barrier
  *     3  has_writer = 1                                   c  has_writer == 0: in
  *     4  full barrier                                     d  else, under the list lock: has_writer == 0: in;
  *     5  sum >= 1: back to 1                                 else reader_count - 1, kick, sleep in queue, back to a
  *     6  write                                            e  read
- *     7  has_writer = 0, wake the queue                    f  reader_count - 1, full barrier, kick
+ *     7  as 1                                             f  reader_count - 1, full barrier, kick
  *
  * has_writer is 0 while the writer polls in step 2, because callbacks that run there take the lock as readers. For the
  * same reason has_writer does not tell whether a writer waits, and step f kicks whatever it reads: only num_waiters of
  * AioWait is the right question (QEMU e3082ab3b3; fault graph-lock-unlock-no-kick).
+ *
+ * Step 1 wakes the queue, which QEMU does in step 7 only: a reader that came between 3 and 5 sleeps in the queue, and the
+ * one that the writer goes back to wait for may be waiting for him (docs/findings.md, 6).
  *
  * Invariants
  *  1. While the writer writes, has_writer is 1 and the sum over all counters is 0, but for readers between a and d.
@@ -68,9 +71,8 @@ void no_coroutine_fn bdrv_graph_wrunlock(void);
 
 /*
  * Take the lock for reading, and release it. Coroutines of any thread; rdlock yields while the writer writes. The
- * release never blocks or yields. Not recursive: a writer that comes between the two would wait for the first and let
- * the second wait for itself. For the same reason nobody may sleep in rdlock() while a reader that is in waits for
- * him.
+ * release never blocks or yields. A reader that is in may wait for another coroutine that takes the lock: that one gets
+ * in as long as the writer waits for the first.
  */
 void coroutine_fn bdrv_graph_co_rdlock(void);
 void coroutine_fn bdrv_graph_co_rdunlock(void);
