@@ -84,6 +84,7 @@ static long futex_wait(const FutexCall *call, bool absolute, uint32_t bitset)
         return fail(EINVAL);
     }
     if (word_now(call) != call->value) {
+        os_acquire(call->word); /* as if woken at once: who has changed the word has released it before it woke */
         return fail(EAGAIN);
     }
     if (block.deadline_ns <= sched_now_ns()) {
@@ -233,6 +234,9 @@ long syscall(long number, ...)
             .value3 = (uint32_t)argument[5],
         };
 
+        if (futex_kind(call.operation) == SCHED_CALL_FUTEX_WAKE) {
+            os_release(call.word); /* before the point: the word is free already, and who takes it now need not sleep */
+        }
         SCHED_POINT(futex_kind(call.operation), call.word);
         return futex(&call);
     }
