@@ -114,7 +114,11 @@ static void iothread_run_gcontext_bh(void *opaque)
 GMainContext *iothread_get_g_main_context(IOThread *iothread)
 {
     core_assert(iothread->worker_context);
-    aio_bh_schedule_oneshot(iothread->ctx, iothread_run_gcontext_bh, iothread);
+    if (in_aio_context_home_thread(iothread->ctx)) {
+        iothread->run_gcontext = true; /* a bottom half could come after the one that stops the thread, and be left */
+    } else {
+        aio_bh_schedule_oneshot(iothread->ctx, iothread_run_gcontext_bh, iothread);
+    }
     return iothread->worker_context;
 }
 
