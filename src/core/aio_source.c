@@ -12,6 +12,7 @@
  */
 #include "core/aio_int.h"
 #include "core/atomic.h"
+#include "core/glib_source.h"
 
 static bool aio_prepare(AioContext *ctx)
 {
@@ -32,6 +33,7 @@ static gboolean aio_ctx_prepare(GSource *source, gint *timeout_ms)
 {
     AioContext *ctx = (AioContext *)source;
 
+    glib_source_enter(source);
     qatomic_set(&ctx->notify_me, qatomic_read(&ctx->notify_me) | 1);
 
     /* ORDER: notify_me before looking at BHs and timers
@@ -56,6 +58,8 @@ static gboolean aio_ctx_check(GSource *source)
 {
     AioContext *ctx = (AioContext *)source;
 
+    glib_source_enter(source);
+
     /* ORDER: the sleep before notify_me
      * PAIRS: aio_notify()
      * ELSE:  nobody's sleep suffers, but the eventfd is set in vain */
@@ -79,6 +83,7 @@ static gboolean aio_ctx_dispatch(GSource *source, GSourceFunc callback, gpointer
 {
     (void)callback;
     (void)opaque;
+    glib_source_enter(source);
     aio_dispatch((AioContext *)source);
     return G_SOURCE_CONTINUE;
 }

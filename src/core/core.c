@@ -7,7 +7,10 @@
 #include "core/coroutine.h"
 #include "core/fatal.h"
 #include "core/main_loop.h"
+#include "core/monitor.h"
+#include "core/qmp_json.h"
 #include "core/rcu.h"
+#include "core/runstate.h"
 #include "core/thread.h"
 #include "core/thread_pool.h"
 
@@ -17,6 +20,7 @@ void core_thread_reset(void)
     aio_context_thread_reset();
     coroutine_thread_reset();
     rcu_thread_reset();
+    monitor_thread_reset();
 }
 
 void core_init(void)
@@ -25,6 +29,8 @@ void core_init(void)
     bql_init();
     coroutine_init();
     thread_pool_reset();
+    runstate_init();
+    qmp_json_init();
 }
 
 void core_reset(void)

@@ -37,9 +37,16 @@
 #include <sanitizer/tsan_interface.h>
 #define SANITIZER_ACQUIRE(address) __tsan_acquire(address)
 #define SANITIZER_RELEASE(address) __tsan_release(address)
+/* From begin to end, what this thread does to memory is ordered by means that TSan does not see. */
+void AnnotateIgnoreWritesBegin(const char *file, int line);
+void AnnotateIgnoreWritesEnd(const char *file, int line);
+#define SANITIZER_IGNORE_WRITES_BEGIN() AnnotateIgnoreWritesBegin(__FILE__, __LINE__)
+#define SANITIZER_IGNORE_WRITES_END()   AnnotateIgnoreWritesEnd(__FILE__, __LINE__)
 #else
-#define SANITIZER_ACQUIRE(address) ((void)(address))
-#define SANITIZER_RELEASE(address) ((void)(address))
+#define SANITIZER_IGNORE_WRITES_BEGIN() ((void)0)
+#define SANITIZER_IGNORE_WRITES_END()   ((void)0)
+#define SANITIZER_ACQUIRE(address)      ((void)(address))
+#define SANITIZER_RELEASE(address)      ((void)(address))
 #endif
 
 #endif
