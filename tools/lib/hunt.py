@@ -68,7 +68,10 @@ def target_options(target):
     """What fuzz/TARGET.options says to libFuzzer: the file that ClusterFuzz reads too."""
     parser = configparser.ConfigParser()
     parser.read(ROOT / "fuzz" / f"{target}.options")
-    return [f"-{key}={value}" for key, value in parser.items("libfuzzer")] if parser.has_section("libfuzzer") else []
+    options = dict(parser.items("libfuzzer")) if parser.has_section("libfuzzer") else {}
+    if "dict" in options:
+        options["dict"] = ROOT / "fuzz" / options["dict"]  # ClusterFuzz has both files beside the program
+    return [f"-{key}={value}" for key, value in options.items()]
 
 
 class Hunt:
