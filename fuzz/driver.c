@@ -16,21 +16,32 @@
 #define WARM_UP_EXECUTIONS 3u
 #define WINDOWS_MAX        64u
 
-/* What an execution leaves; of one in a child, copied to where the parent finds it. Pointers are into static storage. */
-typedef struct Outcome {
+#define INPUT_BYTES_MAX (1u << 20)
+
+/* What passes between the process and its children: orders to them, and what an execution leaves. Pointers are into static storage. */
+typedef struct Shared {
+    /* to the child */
+    uint64_t executions;
+    bool learning;
+    size_t size;
+    uint8_t data[INPUT_BYTES_MAX];
+    FILE *stream;
+    const char *replay; /* line, or NULL */
+    char line[4096];
+    /* from the child */
     SchedResult result;
-    CheckResult verdict;
+    CheckResult verdict; /* for a report: to the child */
     DriverWindow windows[WINDOWS_MAX];
     size_t window_count;
     char message[1024]; /* result.message */
     SchedOverride deviations[SCHED_DEVIATIONS_MAX];
-} Outcome;
+} Shared;
 
 static const SchedResult *last_result;
 static CheckResult last_verdict;
 static const uint8_t *last_data;
 static size_t last_size;
-static Outcome *outcome; /* shared; NULL: this program does not fork */
+static Shared *shared; /* NULL: this program does not fork */
 static uint64_t executions;
 static double started;
 static DriverWindow windows[WINDOWS_MAX];
@@ -110,30 +121,52 @@ static void execute(void)
     last_verdict = check_judge(last_result);
 }
 
-static void execute_in_child(void *unused)
+/* In a child: what was ordered. */
+static void execute_order(void)
 {
-    (void)unused;
+    last_data = shared->data;
+    last_size = shared->size;
+    executions = shared->executions;
+    sched_set_learning(shared->learning);
     execute();
-    sched_share_publish();
-    outcome->result = *last_result;
-    outcome->verdict = last_verdict;
-    if (last_result->message) {
-        snprintf(outcome->message, sizeof(outcome->message), "%s", last_result->message);
-        outcome->result.message = outcome->message;
-    }
-    memcpy(outcome->deviations, last_result->deviations, last_result->deviation_count * sizeof(SchedOverride));
-    outcome->result.deviations = outcome->deviations;
-    memcpy(outcome->windows, windows, sizeof(windows));
-    outcome->window_count = window_count;
 }
 
-static void take_over(void)
+static void execute_in_child(void)
 {
+    execute_order();
+    sched_share_publish();
+    shared->result = *last_result;
+    shared->verdict = last_verdict;
+    if (last_result->message) {
+        snprintf(shared->message, sizeof(shared->message), "%s", last_result->message);
+        shared->result.message = shared->message;
+    }
+    memcpy(shared->deviations, last_result->deviations, last_result->deviation_count * sizeof(SchedOverride));
+    shared->result.deviations = shared->deviations;
+    memcpy(shared->windows, windows, sizeof(windows));
+    shared->window_count = window_count;
+}
+
+static void execute_elsewhere(void)
+{
+    if (last_size > sizeof(shared->data)) {
+        last_size = sizeof(shared->data); /* a scenario reads a few dozen bytes, and the plan's end is cut for good */
+    }
+    if (last_size) {
+        memcpy(shared->data, last_data, last_size);
+    }
+    shared->size = last_size;
+    shared->executions = executions;
+    shared->learning = sched_learning();
+    forked_run(execute_in_child);
     sched_share_collect();
-    last_result = &outcome->result;
-    last_verdict = outcome->verdict;
-    memcpy(windows, outcome->windows, sizeof(windows));
-    window_count = outcome->window_count;
+    last_result = &shared->result;
+    last_verdict = shared->verdict;
+    for (size_t i = 0; i < shared->window_count; i++) {
+        if (shared->windows[i].entered) {
+            fuzz_reached(shared->windows[i].name);
+        }
+    }
 }
 
 const CheckResult *driver_execute(const uint8_t *data, size_t size)
@@ -147,9 +180,8 @@ const CheckResult *driver_execute(const uint8_t *data, size_t size)
     for (size_t i = 0; i < window_count; i++) {
         windows[i].entered = false;
     }
-    if (outcome) {
-        forked_run(execute_in_child, NULL);
-        take_over();
+    if (shared) {
+        execute_elsewhere();
     } else {
         execute();
     }
@@ -181,75 +213,68 @@ double driver_seconds(void)
 
 /* ---- reports */
 
-typedef struct Report {
-    FILE *stream;
-    const CheckResult *verdict;
-    const char *program, *name;
-    bool again; /* print the end of the report alone, and abort */
-} Report;
-
-static void report(const Report *report)
+static void report(FILE *stream, const CheckResult *verdict, const char *replay)
 {
-    char *replay = report->name ? g_strdup_printf("%s %s", report->program, report->name) : NULL;
     ReportFinding finding = {
         .result = last_result,
-        .check = report->verdict,
+        .check = verdict,
         .replay = replay,
         .input_bytes = last_size,
         .execution = executions,
     };
 
-    report_print(report->stream, &finding);
-    fprintf(report->stream, "%.3f s after the first execution\n", driver_seconds());
-    g_free(replay);
+    report_print(stream, &finding);
+    fprintf(stream, "%.3f s after the first execution\n", driver_seconds());
 }
 
 /* The stacks to be printed were in a child that is gone: its execution is done once more. */
-static void report_in_child(void *opaque)
+static void report_in_child(void)
 {
-    Report *wanted = opaque;
-    uint64_t hash = last_result->trace_hash;
-
-    execute();
-    if (last_result->trace_hash != hash && wanted->verdict->verdict != CHECK_NONDETERMINISM) {
-        fprintf(wanted->stream, "panic: nondeterminism: the execution that found %s was another one than its repetition\n",
-                check_verdict_name(wanted->verdict->verdict));
-        return;
+    execute_order();
+    if (shared->verdict.verdict == CHECK_NONDETERMINISM) {
+        report(shared->stream, &shared->verdict, shared->replay);
+    } else if (last_result->trace_hash != shared->result.trace_hash) {
+        fprintf(shared->stream, "panic: nondeterminism: the execution that found %s was another one than its repetition\n",
+                check_verdict_name(shared->verdict.verdict));
+    } else {
+        report(shared->stream, &last_verdict, shared->replay);
     }
-    if (wanted->verdict->verdict != CHECK_NONDETERMINISM) {
-        wanted->verdict = &last_verdict;
-    }
-    report(wanted);
 }
 
 void driver_report(FILE *stream, const CheckResult *verdict, const char *program, const char *name)
 {
-    Report wanted = { .stream = stream, .verdict = verdict, .program = program, .name = name };
+    char *replay = name ? g_strdup_printf("%s %s", program, name) : NULL;
 
-    if (outcome) {
-        forked_run(report_in_child, &wanted);
+    if (shared) {
+        shared->stream = stream;
+        shared->verdict = *verdict;
+        snprintf(shared->line, sizeof(shared->line), "%s", replay ? replay : "");
+        shared->replay = replay ? shared->line : NULL;
+        forked_run(report_in_child);
     } else {
-        report(&wanted);
+        report(stream, verdict, replay);
     }
+    g_free(replay);
 }
 
-static void report_end_in_child(void *opaque)
+static void report_end_in_child(void)
 {
-    Report *wanted = opaque;
+    FILE *nowhere = fopen("/dev/null", "w");
 
-    execute();
-    wanted->verdict = &last_verdict;
-    wanted->stream = fopen("/dev/null", "w");
-    if (wanted->stream && last_verdict.verdict != CHECK_NONE) {
-        report(wanted);
+    execute_order();
+    if (nowhere && last_verdict.verdict != CHECK_NONE) {
+        report(nowhere, &last_verdict, NULL);
+        report_print_end(stderr);
     }
-    report_print_end(stderr);
+    if (nowhere) {
+        fclose(nowhere);
+    }
 }
 
 void driver_abort(void)
 {
-    if (outcome) {
-        forked_run(report_end_in_child, &(Report){ 0 });
+    if (shared) {
+        forked_run(report_end_in_child);
     } else {
         report_print_end(stderr);
     }
@@ -268,7 +293,7 @@ void driver_init(void)
     check_init();
     sched_set_namer(driver_program.forks ? forked_namer : report_site_namer);
     if (driver_program.forks) {
-        outcome = forked_alloc(sizeof(*outcome));
+        shared = forked_alloc(sizeof(*shared));
         if (sched_share_with_children()) {
             fprintf(stderr, "wakefuzz: cannot share memory with children\n");
             exit(2);
@@ -277,8 +302,12 @@ void driver_init(void)
     driver_program.init();
     declare_windows();
     started = now_seconds();
+    if (shared) {
+        sched_install_fault_handler();
+        forked_start();
+    }
     for (unsigned i = 0; i < WARM_UP_EXECUTIONS && !warm_up_failed; i++) {
-        warm_up_failed = driver_execute(NULL, 0)->verdict != CHECK_NONE && !outcome; /* a child leaves nothing */
+        warm_up_failed = driver_execute(NULL, 0)->verdict != CHECK_NONE && !shared; /* a child leaves nothing */
     }
     executions = 0;
     forget_windows();

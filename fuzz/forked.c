@@ -1,10 +1,17 @@
 /*
  * See forked.h.
  *
+ *     step | the process                     | the server                        | a child
+ *     -----+---------------------------------+-----------------------------------+----------------------------------
+ *        1 | sends the function's address    | reads it, forks, waits            |
+ *        2 | answers                         |                                   | runs; asks for names of calls
+ *        3 |                                 |                                   | copies the coverage, says done, ends
+ *        4 | reads how it ended              | sends how it ended                |
+ *
  * 1. The bare system call, not libc's fork(): that would take the stacks of all other threads for free memory, and these are our fibers.
  *    Their kernel threads do not exist in the child, and are not missed: a fiber is memory.
- * 2. The child never returns from here and never runs exit handlers: they are the parent's.
- * 3. Coverage is counted in the child's copy of the counters, and so carried over at its end.
+ * 2. Server and children never return from here and never run exit handlers: they are the process's.
+ * 3. Server and child use one socket, but never at the same time.
  */
 #include "fuzz/forked.h"
 
@@ -54,6 +61,8 @@ void *forked_alloc(size_t bytes)
     return memory;
 }
 
+static int to_server = -1;
+
 static void init(void)
 {
     counters[0] = (Counters){ __start___sancov_cntrs, (size_t)(__stop___sancov_cntrs - __start___sancov_cntrs), NULL };
@@ -73,57 +82,56 @@ static void copy(uint8_t *to, const uint8_t *from, size_t bytes)
     }
 }
 
-/* ---- names of calls */
+/* ---- messages */
 
-typedef struct Question {
+typedef struct Message {
+    enum { ASK, ENDED } kind;
+    int status; /* ENDED: as waitpid() gives it */
     void *pcs[FORKED_PCS];
     unsigned n;
-} Question;
+} Message;
+
+static bool receive(int from, void *message, size_t bytes)
+{
+    ssize_t result;
+
+    do {
+        result = read(from, message, bytes);
+    } while (result < 0 && errno == EINTR); /* the fuzzing engine's alarm */
+    return result == (ssize_t)bytes;
+}
+
+static bool transmit(int to, const void *message, size_t bytes)
+{
+    ssize_t result;
+
+    do {
+        result = send(to, message, bytes, MSG_NOSIGNAL);
+    } while (result < 0 && errno == EINTR);
+    return result == (ssize_t)bytes;
+}
 
 uint32_t forked_namer(void *const *pcs, unsigned n)
 {
-    Question question = { .n = n < FORKED_PCS ? n : FORKED_PCS };
+    Message question = { .kind = ASK, .n = n < FORKED_PCS ? n : FORKED_PCS };
     uint32_t answer;
 
     if (to_parent < 0) {
         return report_site_namer(pcs, n);
     }
     memcpy(question.pcs, pcs, question.n * sizeof(void *));
-    if (write(to_parent, &question, sizeof(question)) != sizeof(question) ||
-        read(to_parent, &answer, sizeof(answer)) != sizeof(answer)) {
-        _exit(2); /* the parent has gone */
+    if (!transmit(to_parent, &question, sizeof(question)) || !receive(to_parent, &answer, sizeof(answer))) {
+        _exit(2); /* the process has gone */
     }
     return answer;
 }
 
-/* Until the child's end. */
-static void answer_questions(int child)
-{
-    Question question;
-    ssize_t bytes;
+/* ---- server and children */
 
-    while ((bytes = read(child, &question, sizeof(question))) != 0) {
-        if (bytes == sizeof(question)) {
-            uint32_t answer = report_site_namer(question.pcs, question.n);
-
-            (void)!write(child, &answer, sizeof(answer));
-        } else if (bytes > 0 || errno != EINTR) {
-            break;
-        }
-    }
-}
-
-/* ---- processes */
-
-__attribute__((noreturn)) static void be_child(void (*function)(void *), void *argument, pid_t parent)
+__attribute__((noreturn)) static void be_child(void (*function)(void))
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) {
-        _exit(2);
-    }
-    signal(SIGINT, SIG_IGN); /* the parent is asked too, and ends after this execution */
-    signal(SIGTERM, SIG_IGN);
-    function(argument);
+    function();
     fflush(NULL);
     for (unsigned i = 0; i < 2; i++) {
         copy(counters[i].copy, counters[i].start, counters[i].bytes);
@@ -132,46 +140,88 @@ __attribute__((noreturn)) static void be_child(void (*function)(void *), void *a
     _exit(0);
 }
 
-__attribute__((noreturn)) static void end_like(int status)
+static pid_t fork_bare(void)
 {
-    fflush(NULL);
-    if (WIFSIGNALED(status)) {
-        signal(WTERMSIG(status), SIG_DFL);
-        kill(getpid(), WTERMSIG(status));
-    }
-    _exit(WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : 2);
+    return (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
 }
 
-void forked_run(void (*function)(void *), void *argument)
+__attribute__((noreturn)) static void be_server(void)
 {
-    pid_t parent = getpid(), child = -1;
-    int status, ends[2] = { -1, -1 };
+    void (*function)(void);
 
-    if (!done) {
-        init();
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGINT, SIG_IGN); /* the process is asked too, and ends after this execution */
+    signal(SIGTERM, SIG_IGN);
+    while (receive(to_parent, &function, sizeof(function))) {
+        Message ended = { .kind = ENDED, .status = -1 };
+        pid_t child = fork_bare();
+
+        if (child == 0) {
+            be_child(function);
+        }
+        while (child > 0 && waitpid(child, &ended.status, 0) < 0 && errno == EINTR) {
+        }
+        if (!transmit(to_parent, &ended, sizeof(ended))) {
+            break;
+        }
     }
+    _exit(0);
+}
+
+void forked_start(void)
+{
+    int ends[2] = { -1, -1 };
+    pid_t server = -1;
+
+    init();
     fflush(NULL);
-    *done = false;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0) {
-        child = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+        server = fork_bare();
     }
-    if (child < 0) {
+    if (server < 0) {
         fprintf(stderr, "wakefuzz: no child process: %s (see ulimit -u)\n", strerror(errno));
         exit(2);
     }
-    if (child == 0) {
+    if (server == 0) {
         close(ends[0]);
         to_parent = ends[1];
-        be_child(function, argument, parent);
+        be_server();
     }
     close(ends[1]);
-    answer_questions(ends[0]);
-    close(ends[0]);
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-        /* the fuzzing engine's alarm */
+    to_server = ends[0];
+}
+
+/* A child that cannot be made has a status of its own; what else ended early has said why. */
+__attribute__((noreturn)) static void end_like(int status)
+{
+    fflush(NULL);
+    if (status == -1) {
+        fprintf(stderr, "wakefuzz: no child process (see ulimit -u), or its server was killed\n");
+        exit(2);
+    }
+    if (WIFSIGNALED(status)) {
+        fprintf(stderr, "wakefuzz: the execution was ended by signal %d\n", WTERMSIG(status));
+    }
+    abort();
+}
+
+void forked_run(void (*function)(void))
+{
+    Message message = { .kind = ENDED, .status = -1 };
+
+    fflush(NULL);
+    *done = false;
+    if (transmit(to_server, &function, sizeof(function))) {
+        while (receive(to_server, &message, sizeof(message)) && message.kind == ASK) {
+            uint32_t answer = report_site_namer(message.pcs, message.n);
+
+            if (!transmit(to_server, &answer, sizeof(answer))) {
+                break;
+            }
+        }
     }
     if (!*done) {
-        end_like(status);
+        end_like(message.kind == ENDED ? message.status : -1);
     }
     for (unsigned i = 0; i < 2; i++) {
         copy(counters[i].start, counters[i].copy, counters[i].bytes);

@@ -1,6 +1,7 @@
 /*
- * Functions that run in a child of the process: for a program whose state cannot be set up twice. The child starts from the memory that
- * the parent has warmed up, fibers included, and the parent's memory stays as it was.
+ * Functions that run in a child of the process: for a program whose state cannot be set up twice. Children are forked by a server, a child
+ * itself, which is as the process was when forked_start() was called: warmed up, and without all that the fuzzing engine piles up later.
+ * What a child changes is gone with it, but for shared memory.
  *
  * Kernel thread only, between executions.
  */
@@ -13,11 +14,14 @@
 /* Memory that parent and children share, zero; exits with status 2 and a message where there is none. */
 void *forked_alloc(size_t bytes);
 
+/* Start the server. Once, when all is warmed up; exits with status 2 and a message where the machine cannot. */
+void forked_start(void);
+
 /*
- * Run function(argument) in a child, and wait for its end. The coverage that the child saw counts as this process's. Where the child ends in
- * the middle (a sanitizer has reported, a handler of the fuzzing engine has kept the input), this process ends the same way.
+ * Run function in a child, and wait for its end. The coverage that the child saw counts as this process's. Where the child ends in the
+ * middle, as a sanitizer or a signal ends it, this process ends too: by abort(), so that a fuzzing engine keeps the input.
  */
-void forked_run(void (*function)(void *), void *argument);
+void forked_run(void (*function)(void));
 
 /* For sched_set_namer(): in a child the parent is asked, which reads the debug information once for all children. */
 uint32_t forked_namer(void *const *pcs, unsigned n);

@@ -171,6 +171,11 @@ void sched_set_learning(bool on)
     engine.learning = on;
 }
 
+bool sched_learning(void)
+{
+    return engine.learning;
+}
+
 static void begin_limits(const SchedLimits *limits)
 {
     engine.limits = limits ? *limits : (SchedLimits){ 0 };

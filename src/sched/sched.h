@@ -306,4 +306,5 @@ void sched_share_collect(void);
 
 /* While true, executions feed what the mutator learns from (learn.h); never changes what an execution does. */
 void sched_set_learning(bool on);
+bool sched_learning(void);
 #endif
