@@ -6,6 +6,7 @@ Exit status: 0 all passed, 1 some failed, 2 it could not run. The last line of t
 
 import argparse
 import os
+import pathlib
 import re
 import sys
 import tempfile
@@ -242,7 +243,7 @@ def order_comments(tally):
 
 
 def scripts(tally):
-    for path in ("tools/setup", "tools/hunt", "tools/check", ".ci/run", "tests/faults/list", "tests/faults/apply"):
+    for path in ("tools/setup", "tools/hunt", "tools/qemu-lane", "tools/check", ".ci/run", "tests/faults/list", "tests/faults/apply"):
         status, output = call(["sh", "-n", ROOT / path])
         tally.case(f"sh -n {path}", status == 0, output)
     suite = unittest.defaultTestLoader.discover(str(ROOT / "tests" / "tools"), pattern="*_test.py")
@@ -256,6 +257,43 @@ def scripts(tally):
         tally.leave_out(str(test), reason)
 
 
+# ---- the lane: QEMU's own code, where sources are given
+
+def stamps(folder):
+    """What would show a write into a tree."""
+    return {path: path.lstat().st_mtime_ns for path in pathlib.Path(folder).rglob("*")}
+
+
+def lane(tally, source):
+    """The lane builds from these sources and leaves them alone; its targets replay exactly, and so does what they find."""
+    before = stamps(source)
+    status, output = call([ROOT / "tools" / "qemu-lane", source])
+    tally.case(f"tools/qemu-lane {source}", status == 0, output)
+    after = stamps(source)
+    changed = [str(path) for path in before.keys() | after.keys() if before.get(path) != after.get(path)]
+    tally.case(f"tools/qemu-lane {source} writes nothing there", not changed, "\n".join(changed[:SHOWN_LINES]))
+    for program in [ROOT / line for line in output.splitlines() if "/wakefuzz/" in line] if status == 0 else []:
+        with tempfile.TemporaryDirectory(prefix="wakefuzz-") as folder:
+            lane_target(tally, f"{program.name} on {source}", program, pathlib.Path(folder))
+
+
+def lane_target(tally, name, program, folder):
+    empty = folder / "empty"
+    empty.touch()
+    lane_replay(tally, f"{name}: the empty input has one hash and no finding", program, empty, ["none"])
+    _, output = call([program, "-max_total_time=20", "-seed=1", f"-artifact_prefix={folder}/"])
+    for found in folder.glob("crash-*"):
+        verdict = re.search(r"panic: ([a-z-]+):", output)
+        lane_replay(tally, f"{name}: what it finds has one hash", program, found, [verdict[1]] if verdict else [])
+
+
+def lane_replay(tally, name, program, path, verdicts):
+    comparison = Comparison([path])
+    comparison.add("plain", pathlib.Path(f"{program}-replay"), 4, 2)
+    bad = comparison.trouble + [seen for _, seen in comparison.differing()]
+    tally.case(name, not bad and comparison.verdicts(path) == verdicts, "\n".join(bad) or ", ".join(comparison.verdicts(path)))
+
+
 # ---- all of it
 
 class Parser(argparse.ArgumentParser):
@@ -267,13 +305,15 @@ def parse(arguments):
     parser = Parser(prog="tools/check", allow_abbrev=False, description="Build everything, run every test, count.",
                     epilog="Exit status: 0 all passed, 1 some failed, 2 could not run.")
     parser.add_argument("--quick", action="store_true", help="under 3 minutes: plain and asan only, fewer replays, no clang-tidy")
+    parser.add_argument("--qemu-src", action="append", metavar="DIR", default=[],
+                        help="QEMU's sources: tests the lane on them (default: WAKEFUZZ_QEMU_SRC); may be repeated")
     return parser.parse_args(arguments)
 
 
 QUICK = "left out by --quick"
 
 
-def run(tally, quick):
+def run(tally, quick, trees):
     flavours = ("plain", "asan") if quick else SIMULATED
     everything = flavours if quick else SIMULATED + ("native", "gcc")
     faults = [name for name in build.faults() if name not in build.unseen_faults()]
@@ -308,6 +348,13 @@ def run(tally, quick):
             tally.end_section()
     else:
         tally.case("corpus, faults and hunt", False, "not all flavours could be built")
+    if trees:
+        tally.section("the lane: " + ", ".join(trees))
+        for tree in trees:
+            lane(tally, tree)
+        tally.end_section()
+    else:
+        tally.leave_out("the lane", "no sources of QEMU are given (--qemu-src DIR, or WAKEFUZZ_QEMU_SRC)")
     tally.section("sources and scripts")
     formatting(tally)
     order_comments(tally)
@@ -329,7 +376,7 @@ def main(arguments):
     started = time.monotonic()
     tally = Tally()
     try:
-        run(tally, options.quick)
+        run(tally, options.quick, options.qemu_src or os.environ.get("WAKEFUZZ_QEMU_SRC", "").split())
     except CannotRun as error:
         tally.case("tools/check ran to its end", False, str(error))
     print(f"{time.monotonic() - started:.0f} s")

@@ -56,10 +56,10 @@ class Start:
         return self.report.artifact if self.report and self.report.artifact and self.report.artifact.exists() else None
 
 
-def run_starts(wanted, seconds, jobs=2, folder=None, on_start_done=lambda start: None):
+def run_starts(wanted, seconds, jobs=2, folder=None, on_start_done=lambda start: None, start_class=Start):
     """
     Run a start for each (fault, flavour, seed) of wanted, jobs at a time; returns them as they ended. folder: where inputs are kept;
-    None: they are not.
+    None: they are not. Another class of starts has what it takes in wanted.
     """
     own = folder is None and tempfile.mkdtemp(prefix="wakefuzz-")
     waiting, done = list(wanted), []
@@ -68,7 +68,7 @@ def run_starts(wanted, seconds, jobs=2, folder=None, on_start_done=lambda start:
     try:
         while waiting or running:
             while waiting and running < jobs:
-                start = Start(*waiting.pop(0), seconds, folder or own)
+                start = start_class(*waiting.pop(0), seconds, folder or own)
                 selector.register(start.run, selectors.EVENT_READ, start)
                 running += 1
             for key, _ in selector.select(0.5):

@@ -1,0 +1,258 @@
+/*
+ * QEMU as the program under test: what of it the scheduler and the report must know, by wrapping a few of its functions at link time
+ * (lane.py has the list). No line of QEMU is changed.
+ *
+ * 1. What QEMU sets up once, without threads and descriptors, is done in the parent; main loop, threads and the rest in each execution, on
+ *    simulated descriptors.
+ * 2. Coroutine stacks come from the scheduler's region: what lies on them has no identity.
+ * 3. The call_rcu thread, which a constructor wants to start, begins with the first callback, and lives on.
+ * 4. Signals are not modelled: the main loop's signalfd is an eventfd that nobody writes to.
+ */
+#include "qemu/osdep.h"
+
+#include <sys/eventfd.h>
+
+#include "block/block.h"
+#include "check/check.h"
+#include "crypto/init.h"
+#include "fuzz/program.h"
+#include "os/os.h"
+#include "qapi/error.h"
+#include "qemu/coroutine_int.h"
+#include "qemu/main-loop.h"
+#include "qemu/module.h"
+#include "qemu/rcu.h"
+#include "qemu/thread.h"
+#include "report/report.h"
+#include "report/symbolize.h"
+#include "sched/sched.h"
+
+#define WRAPPED(type, name, ...)            \
+    extern type __real_##name(__VA_ARGS__); \
+    type __wrap_##name(__VA_ARGS__);        \
+    type __wrap_##name(__VA_ARGS__)
+
+/* ---- coroutines */
+
+#define COROUTINES_MAX 4096u
+
+typedef struct Strand {
+    Coroutine *coroutine; /* NULL: free */
+    char *low, *high;
+    void *frame, *pc; /* where it gave way last */
+    uint32_t number;
+    bool suspended;
+} Strand;
+
+static Strand strands[COROUTINES_MAX];
+static uint32_t strand_count, strand_number;
+static int64_t live;
+static char *fresh_low; /* the stack allocated last */
+static size_t fresh_bytes;
+
+static Strand *strand_of(const Coroutine *coroutine)
+{
+    for (uint32_t i = 0; i < strand_count; i++) {
+        if (strands[i].coroutine == coroutine) {
+            return &strands[i];
+        }
+    }
+    return NULL; /* a thread's own stack */
+}
+
+static void now_on(const Strand *strand)
+{
+    if (strand) {
+        sched_stack_switched(strand->low, strand->high, strand->number);
+    } else {
+        sched_stack_switched(NULL, NULL, 0);
+    }
+}
+
+WRAPPED(void *, qemu_alloc_stack, size_t *size)
+{
+    *size = ROUND_UP(*size, qemu_real_host_page_size());
+    fresh_low = sched_stack_alloc(*size);
+    fresh_bytes = *size;
+    if (!fresh_low) {
+        sched_fail("unmodelled", "no memory for the stack of another coroutine");
+    }
+    return fresh_low;
+}
+
+/* Stacks are never given back: an execution is short, and the process ends with it. */
+WRAPPED(void, qemu_free_stack, void *stack, size_t size)
+{
+}
+
+WRAPPED(Coroutine *, qemu_coroutine_new, void)
+{
+    Coroutine *coroutine = __real_qemu_coroutine_new();
+    Strand *strand = strand_of(NULL);
+
+    if (!strand) {
+        if (strand_count == COROUTINES_MAX) {
+            sched_fail("unmodelled", "more than %u coroutines at a time", COROUTINES_MAX);
+        }
+        strand = &strands[strand_count++];
+    }
+    *strand = (Strand){ .coroutine = coroutine, .low = fresh_low, .high = fresh_low + fresh_bytes, .number = ++strand_number };
+    return coroutine;
+}
+
+WRAPPED(void, qemu_coroutine_delete, Coroutine *coroutine)
+{
+    Strand *strand = strand_of(coroutine);
+
+    __real_qemu_coroutine_delete(coroutine);
+    if (strand) {
+        strand->coroutine = NULL;
+    }
+}
+
+WRAPPED(Coroutine *, qemu_coroutine_create, CoroutineEntry *entry, void *opaque)
+{
+    qatomic_inc(&live);
+    return __real_qemu_coroutine_create(entry, opaque);
+}
+
+/* A switch comes back when somebody enters `from` again: then perhaps on another thread. */
+WRAPPED(CoroutineAction, qemu_coroutine_switch, Coroutine *from, Coroutine *to, CoroutineAction action)
+{
+    Strand *strand = strand_of(from);
+    CoroutineAction result;
+
+    if (strand) {
+        strand->frame = *(void **)__builtin_frame_address(0);
+        strand->pc = __builtin_return_address(0);
+        strand->suspended = true;
+    }
+    now_on(strand_of(to));
+    result = __real_qemu_coroutine_switch(from, to, action);
+    strand = strand_of(from);
+    if (strand) {
+        strand->suspended = false;
+    }
+    now_on(strand);
+    if (result == COROUTINE_TERMINATE) {
+        live--;
+    }
+    return result;
+}
+
+static uint64_t count_coroutines(void)
+{
+    return (uint64_t)live;
+}
+
+static void enumerate_coroutines(ReportVisitCoroutine *visit, void *opaque)
+{
+    for (uint32_t i = 0; i < strand_count; i++) {
+        const Strand *strand = &strands[i];
+        ReportCoroutine coroutine;
+
+        if (!strand->coroutine || !strand->suspended) {
+            continue;
+        }
+        coroutine = (ReportCoroutine){
+            .name = report_function_at((uintptr_t)strand->coroutine->entry)->function,
+            .strand = strand->number,
+            .low = strand->low,
+            .high = strand->high,
+            .frame = strand->frame,
+            .pc = strand->pc,
+            .state = strand->coroutine->scheduled ? strand->coroutine->scheduled
+                     : strand->coroutine->caller  ? "has entered another coroutine"
+                                                  : "suspended",
+        };
+        visit(&coroutine, opaque);
+    }
+}
+
+/* ---- RCU */
+
+static void *(*rcu_thread)(void *);
+static bool rcu_started;
+
+WRAPPED(void, qemu_thread_create, QemuThread *thread, const char *name, void *(*function)(void *), void *argument, int mode)
+{
+    if (!sched_here()) {
+        assert(strcmp(name, "call_rcu") == 0 && !rcu_thread);
+        rcu_thread = function;
+        return;
+    }
+    __real_qemu_thread_create(thread, name, function, argument, mode);
+    if (mode == QEMU_THREAD_JOINABLE) { /* the others may have ended, and their records with them */
+        sched_thread_set_name(sched_thread_by_handle((uintptr_t)thread->thread), name);
+    }
+}
+
+static void *run_rcu(void *unused)
+{
+    sched_thread_lives_on(sched_thread_self());
+    return rcu_thread(NULL);
+}
+
+static void need_rcu(void)
+{
+    QemuThread thread;
+
+    if (!rcu_started) {
+        rcu_started = true;
+        __real_qemu_thread_create(&thread, "call_rcu", run_rcu, NULL, QEMU_THREAD_DETACHED);
+    }
+}
+
+WRAPPED(void, call_rcu1, struct rcu_head *head, RCUCBFunc *function)
+{
+    need_rcu();
+    __real_call_rcu1(head, function);
+}
+
+WRAPPED(void, drain_call_rcu, void)
+{
+    need_rcu();
+    __real_drain_call_rcu();
+}
+
+/* ---- signals */
+
+WRAPPED(int, qemu_signalfd, const sigset_t *mask)
+{
+    return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+/* ---- descriptors */
+
+static unsigned fds_of_main_loop;
+
+static uint64_t count_fds(void)
+{
+    unsigned left = os_fds_left();
+
+    return left > fds_of_main_loop ? left - fds_of_main_loop : 0;
+}
+
+/* ---- the program */
+
+static void init(void)
+{
+    module_call_init(MODULE_INIT_QOM);
+    module_call_init(MODULE_INIT_TRACE);
+    qcrypto_init(&error_fatal);
+    bdrv_init();
+    g_main_context_default();
+    report_set_coroutines(enumerate_coroutines);
+    check_leak_register("file descriptor", count_fds, NULL);
+    check_leak_register("coroutine", count_coroutines, NULL);
+}
+
+static void run(FuzzInput *in)
+{
+    rcu_register_thread();
+    qemu_init_main_loop(&error_fatal);
+    fds_of_main_loop = os_fds_left();
+    fuzz_target.run(in);
+}
+
+const DriverProgram driver_program = { .forks = true, .init = init, .run = run };

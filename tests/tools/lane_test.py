@@ -1,0 +1,131 @@
+"""
+tools/qemu-lane where it cannot do its job: one line that says why, exit status 2, and nothing left half-built. The trees are stand-ins; what
+it does with real sources is shown by tools/check --qemu-src.
+
+    python3 -m unittest discover -s tests/tools -p '*_test.py'
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PATIENCE_S = 120
+FILES = ("storage-daemon/qemu-storage-daemon.c", "block/graph-lock.c")
+
+
+class LaneTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wakefuzz-test-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.build = self.folder / "build"
+        self.shims = self.folder / "bin"
+        self.shims.mkdir()
+        self.environment = {**os.environ, "WAKEFUZZ_BUILD": str(self.build), "PATH": f"{self.shims}:{os.environ['PATH']}",
+                            "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def shim(self, name, script):
+        (self.shims / name).write_text(f"#!/bin/sh\n{script}\n", "ascii")
+        (self.shims / name).chmod(0o755)
+
+    def tree(self, name="tree", version="10.2.2", configure="exit 0", files=FILES):
+        tree = self.folder / name
+        for file in files:
+            (tree / file).parent.mkdir(parents=True, exist_ok=True)
+            (tree / file).touch()
+        tree.mkdir(exist_ok=True)
+        (tree / "VERSION").write_text(version + "\n", "ascii")
+        (tree / "configure").write_text(f"#!/bin/sh\n{configure}\n", "ascii")
+        (tree / "configure").chmod(0o755)
+        return tree
+
+    def lane(self, *arguments):
+        done = subprocess.run([str(ROOT / "tools" / "qemu-lane"), *map(str, arguments)], env=self.environment, stdin=subprocess.DEVNULL,
+                              capture_output=True, encoding="utf-8", timeout=PATIENCE_S, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def refused(self, words, *arguments):
+        """Exit status 2, and the last line that is not quoted output begins with the tool's name and says these words."""
+        status, output = self.lane(*arguments)
+        said = [line for line in output.splitlines() if not line.startswith(" ")]
+        self.assertEqual(status, 2, output)
+        self.assertTrue(said[-1].startswith("tools/qemu-lane: "), output)
+        self.assertIn(words, said[-1])
+        self.assertNotIn("Traceback", output)
+        return output
+
+    def built(self):
+        return sorted(str(path.relative_to(self.build)) for path in self.build.rglob("*") if "qemu/meson" not in str(path)
+                      and not path.name.startswith(".lock")) if self.build.exists() else []
+
+    # ---- what is given
+
+    def test_no_source_is_a_usage_error(self):
+        self.refused("SRC_DIR")
+
+    def test_no_such_folder(self):
+        self.refused("is no folder", self.folder / "nowhere")
+
+    def test_a_folder_that_holds_something_else(self):
+        (self.folder / "other").mkdir()
+        self.refused("does not hold QEMU's sources", self.folder / "other")
+
+    def test_a_version_that_is_none(self):
+        self.refused("does not hold QEMU's sources", self.tree(version="ten"))
+
+    def test_a_tree_without_the_storage_daemon_is_too_old(self):
+        self.refused("QEMU 4.2.0", self.tree(version="4.2.0", files=()))
+
+    def test_a_path_with_a_space(self):
+        self.refused("no path with a space", self.tree("two words"))
+
+    def test_an_unknown_flavour(self):
+        self.refused("unknown flavour 'tsan'; there are: plain, asan", self.tree(), "--flavour", "tsan")
+
+    def test_an_unknown_target(self):
+        self.refused("unknown target 'qemu_nothing'", self.tree(), "qemu_nothing")
+
+    def test_starts_must_be_a_number(self):
+        self.refused("'0' is not a whole number from 1", self.tree(), "--starts", "0")
+
+    # ---- what is missing
+
+    def test_a_meson_that_is_too_old_is_named_with_the_remedy(self):
+        self.shim("meson", "echo 1.0.1")
+        output = self.refused("missing: meson 1.5; tools/setup --qemu installs it", self.tree())
+        self.assertEqual(len(output.splitlines()), 1, output)
+        self.assertEqual(self.built(), [])
+
+    # ---- what does not configure or compile
+
+    def test_a_tree_that_does_not_configure_leaves_nothing(self):
+        self.shim("meson", "echo 1.7.0")
+        tree = self.tree(configure="touch half-built; echo; echo 'ERROR: glib-2.99 is required'; exit 1")
+        self.refused("does not configure: ERROR: glib-2.99 is required", tree)
+        self.assertEqual(self.built(), ["qemu"])
+
+    def test_a_configure_that_makes_no_build_leaves_nothing(self):
+        self.shim("meson", "echo 1.7.0")
+        self.refused("does not link storage-daemon/qemu-storage-daemon", self.tree(configure="exit 0"))
+        self.assertEqual(self.built(), ["qemu"])
+
+    def test_a_tree_that_does_not_compile_leaves_nothing(self):
+        self.shim("meson", "echo 1.7.0")
+        rules = ("rule cc\\n command = false\\nrule ld\\n command = true -o $out $in\\n"
+                 "build a.o: cc\\nbuild storage-daemon/qemu-storage-daemon: ld a.o\\n")
+        self.refused("does not compile", self.tree(configure=f"printf '{rules}' >build.ninja"))
+        self.assertEqual(self.built(), ["qemu"])
+
+    def test_the_sources_are_not_written_to(self):
+        self.shim("meson", "echo 1.7.0")
+        tree = self.tree(configure="touch here; exit 1")
+        before = sorted(tree.rglob("*"))
+        self.refused("does not configure", tree)
+        self.assertEqual(sorted(tree.rglob("*")), before)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,152 @@
+"""
+tools/qemu-lane: the hunt on QEMU's own code, in a source tree of the user's.
+
+Exit status: 0 built (and with --starts each start found something), 1 a start found nothing, 2 it could not run.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import shutil
+import statistics
+import sys
+import tempfile
+
+import build
+import detection
+import qemubuild
+import show
+from common import CannotRun, relative, run_main
+from fuzzrun import FuzzRun
+
+HEADS = ("target", "flavour", "found", "verdicts", "executions", "worst", "seconds", "worst", "in target", "who waits, who did not wake it")
+RIGHT = (2, 4, 5, 6, 7, 8)
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise CannotRun(f"{message} (tools/qemu-lane --help lists the options)")
+
+
+def number(text):
+    if not text.isdigit() or not 0 < int(text) < 1 << 31:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
+    return int(text)
+
+
+def parse(arguments):
+    parser = Parser(prog="tools/qemu-lane", allow_abbrev=False,
+                    description="Build the lane's targets from QEMU's sources in SRC_DIR, which is only read.",
+                    epilog="Exit status: 0 built, and each start found something; 1 some did not; 2 could not run.")
+    parser.add_argument("source", metavar="SRC_DIR", help="the root of QEMU's sources")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="default: all that this tree has the code for")
+    parser.add_argument("--flavour", action="append", metavar="F", help="plain or asan; may be repeated (default plain)")
+    parser.add_argument("--jobs", type=number, default=os.cpu_count() or 1, metavar="N", help="compilers, or fuzzers, at once (default: CPUs)")
+    parser.add_argument("--starts", type=number, metavar="N", help="then start each target N times from an empty corpus, and print a table")
+    parser.add_argument("--time", type=number, default=60, metavar="SECONDS", help="at most, for each start (default 60)")
+    parser.add_argument("--markdown", metavar="FILE", help="write the table there too")
+    options = parser.parse_args(arguments)
+    options.flavour = list(dict.fromkeys(options.flavour or ["plain"]))
+    build.check_names("flavour", options.flavour, list(qemubuild.FLAVOURS))
+    build.check_names("target", options.targets, qemubuild.targets())
+    return options
+
+
+# ---- starts
+
+class LaneStart(detection.Start):
+    """One start of a target: any finding counts, and the table says which."""
+
+    def __init__(self, target, place, seed, seconds, folder):
+        self.target, self.place = target, place
+        self.prefix = pathlib.Path(folder) / f"{target}-{seed}-"
+        self.run = FuzzRun([qemubuild.program(place, target), f"-seed={seed}", f"-max_total_time={seconds}", "-print_final_stats=1",
+                            f"-artifact_prefix={self.prefix}"])
+        self.report = self.bytes = None
+
+    def right(self):
+        return self.report is not None
+
+
+def sentence(start):
+    match = re.match(r"panic: [a-z-]+: (.*)", start.report.summary or "")
+    return match[1] if match else start.report.summary
+
+
+def counted(words):
+    """The most frequent first: 'a x18, b x2'; a single one without its count."""
+    counts = {word: words.count(word) for word in dict.fromkeys(words)}
+    ordered = sorted(counts, key=lambda word: -counts[word])
+    return ", ".join(ordered if len(ordered) == 1 else (f"{word} x{counts[word]}" for word in ordered)) or "-"
+
+
+def row(target, flavour, starts):
+    good = [start for start in starts if start.right()]
+    executions = [start.executions() for start in good if start.executions() is not None]
+    walls, inside = [start.wall_s() for start in good], [start.report.seconds for start in good if start.report.seconds is not None]
+
+    def figure(function, values, shape):
+        return shape(function(values)) if values else "-"
+
+    return (target, flavour, f"{len(good)}/{len(starts)}", counted([start.verdict() for start in starts]),
+            figure(statistics.median, executions, show.thousands), figure(max, executions, show.thousands),
+            figure(statistics.median, walls, show.seconds), figure(max, walls, show.seconds),
+            figure(statistics.median, inside, show.seconds), max(map(sentence, good), key=list(map(sentence, good)).count) if good else "-")
+
+
+def start_all(options, places, names):
+    rows, complete = [], True
+    progress = show.Progress(sys.stderr)
+    folder = tempfile.mkdtemp(prefix="wakefuzz-")
+    try:
+        for flavour, place in places:
+            for target in names:
+                wanted = [(target, place, seed) for seed in range(1, options.starts + 1)]
+                starts = detection.run_starts(wanted, options.time, options.jobs, folder, start_class=LaneStart)
+                rows.append(row(target, flavour, starts))
+                complete = complete and all(start.right() for start in starts)
+                progress.say(f"{target} {flavour}: {rows[-1][2]}, {rows[-1][3]}")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(show.table(HEADS, rows, RIGHT))
+    if options.markdown:
+        try:
+            pathlib.Path(options.markdown).write_text(show.markdown(HEADS, rows, RIGHT), "utf-8")
+        except OSError as error:
+            raise CannotRun(f"cannot write {options.markdown}: {error.strerror}") from error
+    return 0 if complete else 1
+
+
+def say(text):
+    print(f"tools/qemu-lane: {text}", file=sys.stderr, flush=True)
+
+
+def main(arguments):
+    options = parse(arguments)
+    source, version = qemubuild.check_source(options.source)
+    names = []
+    for target in options.targets or qemubuild.targets():
+        missing = qemubuild.missing_for(source, target)
+        if not missing:
+            names.append(target)
+        elif options.targets:
+            raise CannotRun(f"QEMU {version} has not what {target} attacks: {missing}")
+        else:
+            say(f"{target} is left out, as QEMU {version} has not what it attacks: {missing}")
+    if not names:
+        raise CannotRun(f"QEMU {version} has nothing that the lane attacks")
+    build.ensure_setup()
+    qemubuild.check_needs()
+    places = []
+    for flavour in options.flavour:
+        place = qemubuild.build_objects(source, version, flavour, options.jobs, say)
+        qemubuild.link_targets(place, flavour, names)
+        places.append((flavour, place))
+        for target in names:
+            print(relative(qemubuild.program(place, target)))
+    return start_all(options, places, names) if options.starts else 0
+
+
+if __name__ == "__main__":
+    run_main("tools/qemu-lane", main, sys.argv[1:])
