@@ -115,7 +115,7 @@ static void execute(void)
     SchedPlan plan;
     size_t plan_bytes = sched_plan_decode(&plan, last_data, last_size);
     FuzzInput input = { .data = last_data, .size = last_size - plan_bytes };
-    SchedLimits limits = { .steps = fuzz_target.steps_max, .late_ns = fuzz_target.late_ns };
+    SchedLimits limits = { .steps = fuzz_target.steps_max, .late_ns = fuzz_target.late_ns, .disturb = fuzz_target.disturbs };
 
     last_result = sched_run(body, &input, &plan, &limits);
     last_verdict = check_judge(last_result);

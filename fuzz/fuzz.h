@@ -63,6 +63,7 @@ typedef struct FuzzTarget {
     void (*run)(FuzzInput *in);  /* the scenario, on a fresh main thread; must leave nothing behind */
     uint64_t steps_max;          /* step bound; 0: the scheduler's default */
     uint64_t late_ns;            /* a wakeup that only a timer brings after this much virtual time is late; 0: the default */
+    bool disturbs;               /* blocking calls may be interrupted, and transfers cut short, where the input asks */
     const char *const
         *windows;  /* what fuzz_reached() names, NULL at the end: the corpus must enter each (tests/corpus/windows) */
 } FuzzTarget;

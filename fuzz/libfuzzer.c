@@ -70,6 +70,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     read_arguments(*argc, *argv);
     add_default_flags(argc, argv);
     driver_init();
+    sched_mutate_disturbs(fuzz_target.disturbs);
     return 0;
 }
 

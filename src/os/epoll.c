@@ -362,6 +362,9 @@ static int wait_until(OsFile *file, struct epoll_event *events, int max, uint64_
         SchedWaiter waiter = { .data = POLLIN };
         SchedWake wake;
 
+        if (sched_disturb(2)) {
+            return -EINTR;
+        }
         sched_queue_add(&file->queue, &waiter);
         wake = sched_block(&block);
         sched_queue_remove(&waiter);

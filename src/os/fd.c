@@ -115,6 +115,44 @@ void os_file_wait(OsFile *file, unsigned events, SchedCall call)
     sched_queue_remove(&waiter);
 }
 
+/* Of a transfer that could be that long: what takes place, where the input has it cut short. */
+static size_t cut_short(size_t bytes)
+{
+    switch (bytes > 1 ? sched_disturb(3) : 0) {
+    case 1:
+        return 1;
+    case 2:
+        return bytes - 1;
+    default:
+        return bytes;
+    }
+}
+
+static void shorten_read(OsFile *file, OsSpan *span)
+{
+    size_t there = file->kind->available ? file->kind->available(file) : 0;
+
+    there = there < span->left ? there : span->left;
+    if (file->kind->stream && there) {
+        size_t taken = cut_short(there);
+
+        span->left = taken < there ? taken : span->left;
+    }
+}
+
+static void shorten_write(OsFile *file, OsSpan *span)
+{
+    if (file->kind->stream && span->left > file->kind->whole_write_bytes) {
+        span->left = cut_short(span->left);
+    }
+}
+
+/* A call that is about to sleep: may a signal handler run first, and the call return? */
+static bool interrupted(void)
+{
+    return sched_disturb(2) != 0;
+}
+
 ssize_t os_file_read(OsFile *file, OsSpan *span, bool nonblocking)
 {
     ssize_t result;
@@ -126,7 +164,16 @@ ssize_t os_file_read(OsFile *file, OsSpan *span, bool nonblocking)
         return -EINVAL;
     }
     os_file_hold(file);
-    while ((result = file->kind->read(file, span)) == -EAGAIN && !nonblocking) {
+    for (;;) {
+        shorten_read(file, span);
+        result = file->kind->read(file, span);
+        if (result != -EAGAIN || nonblocking) {
+            break;
+        }
+        if (interrupted()) {
+            result = -EINTR;
+            break;
+        }
         os_file_wait(file, POLLIN, SCHED_CALL_READ);
     }
     os_file_drop(file);
@@ -144,6 +191,7 @@ ssize_t os_file_write(OsFile *file, OsSpan *span, bool nonblocking)
         return -EINVAL;
     }
     os_file_hold(file);
+    shorten_write(file, span);
     for (;;) {
         result = file->kind->write(file, span);
         written += result > 0 ? result : 0;
@@ -151,6 +199,10 @@ ssize_t os_file_write(OsFile *file, OsSpan *span, bool nonblocking)
             break;
         }
         if (nonblocking) {
+            break;
+        }
+        if (interrupted()) {
+            result = -EINTR;
             break;
         }
         os_file_wait(file, POLLOUT, SCHED_CALL_WRITE);

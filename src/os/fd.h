@@ -51,6 +51,8 @@ typedef struct OsFileKind {
     int (*truncate)(OsFile *file, off_t size);             /* NULL: EINVAL */
     void (*release)(OsFile *file);
     size_t (*available)(OsFile *file); /* FIONREAD; NULL: ENOTTY */
+    bool stream;                       /* reads and writes may be cut short, where the input asks for it: sched_disturb() */
+    size_t whole_write_bytes;          /* but writes of so many bytes never */
     void (*describe)(OsFile *file, char *buffer, size_t size);
 } OsFileKind;
 

@@ -209,6 +209,7 @@ static size_t writer_available(OsFile *file)
 
 static const OsFileKind reader_kind = {
     .name = "pipe",
+    .stream = true,
     .mode = S_IFIFO | 0600,
     .poll = reader_poll,
     .read = reader_read,
@@ -219,6 +220,8 @@ static const OsFileKind reader_kind = {
 
 static const OsFileKind writer_kind = {
     .name = "pipe",
+    .stream = true,
+    .whole_write_bytes = PIPE_BUF,
     .mode = S_IFIFO | 0600,
     .poll = writer_poll,
     .write = writer_write,

@@ -120,6 +120,9 @@ int os_poll(struct pollfd *fds, unsigned count, short always, SchedCall call, ui
     while ((ready = scan(fds, count, always)) == 0 && sched_now_ns() < deadline_ns) {
         SchedWake wake;
 
+        if (sched_disturb(2)) {
+            return -EINTR;
+        }
         waits = waits ? waits : alloca(count * sizeof(*waits) + 1);
         join(fds, count, waits);
         wake = sched_block(&block);

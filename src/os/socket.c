@@ -138,6 +138,7 @@ static void socket_describe(OsFile *file, char *buffer, size_t size)
 
 static const OsFileKind socket_kind = {
     .name = "socket",
+    .stream = true,
     .mode = S_IFSOCK | 0777,
     .poll = socket_poll,
     .read = socket_read,

@@ -321,6 +321,27 @@ void sched_leave(SchedThread *self)
     }
 }
 
+unsigned sched_disturb(unsigned n)
+{
+    SchedThread *self = sched_self_;
+    uint32_t nth, choice = 0;
+
+    if (!engine.plan.disturb || !engine.limits.disturb || engine.probe || !self || self->daemon) {
+        return 0;
+    }
+    engine.result.decisions++;
+    nth = self->decisions++;
+    if (!overridden(self, nth, &choice) && engine.plan.base != SCHED_BASE_FIFO &&
+        sched_random(&engine.random) >> (64 - engine.plan.disturb) == 0) {
+        choice = 1 + sched_random_below(&engine.random, n - 1);
+    }
+    choice = choice < n ? choice : 0;
+    if (choice) {
+        deviate(self, nth, choice);
+    }
+    return choice;
+}
+
 unsigned sched_choose(unsigned n)
 {
     SchedThread *self = sched_self_;

@@ -10,6 +10,19 @@
 
 #define SCENARIO_GROWTH 32u /* bytes that a random scenario gets at most */
 
+static bool disturbs;
+
+void sched_mutate_disturbs(bool on)
+{
+    disturbs = on;
+}
+
+/* Half of the plans disturb nothing: what breaks without is found sooner, and is the simpler finding. */
+static void draw_disturbances(SchedRandom *random, SchedPlan *plan)
+{
+    plan->disturb = (uint8_t)(sched_random_below(random, 2) ? 1 + sched_random_below(random, 6) : 0);
+}
+
 static void draw_constraints(SchedRandom *random, SchedPlan *plan)
 {
     unsigned wanted = sched_random_below(random, SCHED_CONSTRAINTS_MAX + 1);
@@ -128,6 +141,9 @@ size_t sched_mutate(uint8_t *data, size_t size, size_t max_size, unsigned seed, 
     kind = sched_random_below(&random, 8);
     if (kind < 5 || size == 0) {
         sched_draw_plan(&random, (SchedDraw){ SCHED_BASE_MIXED, true }, &plan);
+        if (disturbs) {
+            draw_disturbances(&random, &plan);
+        }
     } else if (kind < 7) {
         change_plan(&random, &plan);
     }

@@ -5,6 +5,7 @@
 #ifndef WAKEFUZZ_SCHED_MUTATE_H
 #define WAKEFUZZ_SCHED_MUTATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,9 @@
 
 /* Mutates bytes in place; returns the new size, at most max_size (LLVMFuzzerMutate has this type). */
 typedef size_t (*SchedMutateBytes)(uint8_t *data, size_t size, size_t max_size);
+
+/* Whether sched_mutate() draws disturbances (plan.h) too: for programs that cope with them. The default is not to. */
+void sched_mutate_disturbs(bool on);
 
 /* The signature of LLVMFuzzerCustomMutator, with the engine's byte mutator for the scenario. */
 size_t sched_mutate(uint8_t *data, size_t size, size_t max_size, unsigned seed, SchedMutateBytes mutate_bytes);

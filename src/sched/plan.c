@@ -8,9 +8,10 @@
 
 #include <string.h>
 
-#define ATOMICS_BIT     0x08u
-#define NIBBLE_CLOCK    14u
-#define NIBBLE_EXTENDED 15u
+#define ATOMICS_BIT      0x08u
+#define MORE_CONSTRAINTS 7u /* in place of a number of constraints: that, and the disturbances, are in a byte of their own */
+#define NIBBLE_CLOCK     14u
+#define NIBBLE_EXTENDED  15u
 
 /* ---- reading */
 
@@ -45,6 +46,20 @@ static uint16_t read_varint(Reader *r)
         }
     }
     return (uint16_t)value;
+}
+
+static void read_constraint_count(Reader *r, uint32_t counts, SchedPlan *plan)
+{
+    if ((counts & 7) == MORE_CONSTRAINTS) {
+        counts = read_byte(r);
+        plan->disturb = (uint8_t)(counts >> 3);
+    }
+    plan->constraint_count = (uint8_t)((counts & 7) % (SCHED_CONSTRAINTS_MAX + 1));
+}
+
+static bool has_base_block(const SchedPlan *plan)
+{
+    return plan->base != SCHED_BASE_FIFO || plan->clock_rate || plan->constraint_count || plan->disturb;
 }
 
 static void read_override(Reader *r, SchedOverride *o)
@@ -125,13 +140,13 @@ size_t sched_plan_decode(SchedPlan *plan, const uint8_t *data, size_t size)
     plan->base = (SchedBase)((control & 7) % SCHED_BASE_COUNT);
     plan->atomics = control & ATOMICS_BIT;
     plan->clock_rate = (uint8_t)(control >> 4);
-    plan->constraint_count = (uint8_t)((counts & 7) % (SCHED_CONSTRAINTS_MAX + 1));
+    read_constraint_count(&r, counts, plan);
     plan->override_count = (uint8_t)(counts >> 3);
     for (unsigned i = 0; i < plan->override_count; i++) {
         read_override(&r, &plan->overrides[i]);
     }
     normalize_overrides(plan);
-    if (plan->base != SCHED_BASE_FIFO || plan->clock_rate || plan->constraint_count) {
+    if (has_base_block(plan)) {
         read_base_block(&r, plan);
     }
     for (unsigned i = 0; i < plan->constraint_count; i++) {
@@ -199,7 +214,7 @@ static void write_base_block(Writer *w, const SchedPlan *plan)
     }
 }
 
-_Static_assert(2 + 10 * SCHED_OVERRIDES_MAX + 14 + 3 * SCHED_COUNTS_MAX + 5 * SCHED_CONSTRAINTS_MAX <= SCHED_PLAN_BYTES_MAX,
+_Static_assert(3 + 10 * SCHED_OVERRIDES_MAX + 14 + 3 * SCHED_COUNTS_MAX + 5 * SCHED_CONSTRAINTS_MAX <= SCHED_PLAN_BYTES_MAX,
                "an override has at most 10 bytes, a count 3, a constraint 5");
 
 size_t sched_plan_encode(const SchedPlan *plan, uint8_t bytes[SCHED_PLAN_BYTES_MAX])
@@ -207,11 +222,16 @@ size_t sched_plan_encode(const SchedPlan *plan, uint8_t bytes[SCHED_PLAN_BYTES_M
     Writer w = { bytes, 0 };
 
     write_byte(&w, plan->base | (plan->atomics ? ATOMICS_BIT : 0) | (uint32_t)(plan->clock_rate & 15) << 4);
-    write_byte(&w, plan->constraint_count | (uint32_t)plan->override_count << 3);
+    if (plan->disturb) {
+        write_byte(&w, MORE_CONSTRAINTS | (uint32_t)plan->override_count << 3);
+        write_byte(&w, plan->constraint_count | (uint32_t)plan->disturb << 3);
+    } else {
+        write_byte(&w, plan->constraint_count | (uint32_t)plan->override_count << 3);
+    }
     for (unsigned i = 0; i < plan->override_count; i++) {
         write_override(&w, &plan->overrides[i]);
     }
-    if (plan->base != SCHED_BASE_FIFO || plan->clock_rate || plan->constraint_count) {
+    if (has_base_block(plan)) {
         write_base_block(&w, plan);
     }
     for (unsigned i = 0; i < plan->constraint_count; i++) {

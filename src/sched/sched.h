@@ -102,6 +102,7 @@ typedef struct SchedLimits {
     uint64_t steps;          /* step bound; 0: the default of 200,000 */
     uint64_t time_ns;        /* bound of virtual time; 0: 24 h */
     uint64_t late_ns;        /* an idle jump of at least this long is examined for late wakeups; 0: 200 ms */
+    bool disturb;            /* sched_disturb() may say so; else what the plan has of it is ignored */
     uint32_t recursion;      /* a return address this often on one stack is an overflow; 0: 256 */
 } SchedLimits;
 
@@ -118,7 +119,8 @@ typedef struct SchedResult {
     uint32_t threads;        /* created, thread 0 included */
     uint32_t threads_left;   /* not ended, or ended and neither joined nor detached */
     SchedThread *culprit;    /* thread that failed; the sleeper that would make progress; or NULL */
-    const SchedOverride *deviations; /* the decisions that differ from FIFO: a plan of base FIFO with these */
+    const SchedOverride
+        *deviations; /* the decisions that differ from FIFO: a plan of base FIFO with these (and the same disturb) */
     uint32_t deviation_count;        /*  as overrides is the same execution; valid until the next execution */
     bool deviations_complete;        /* false: more than were kept */
 } SchedResult;
@@ -173,6 +175,13 @@ void sched_wake(SchedThread *thread);
 
 /* One of n > 0 choices, 0 being the first-in-first-out one (which waiter is woken). Not a point, but a decision. */
 unsigned sched_choose(unsigned n);
+
+/*
+ * Shall this call of the simulated OS go wrong in one of n - 1 > 0 ways that the real one knows (EINTR, a short read)?
+ * 0: no; else which. A decision, but only where the program copes (SchedLimits.disturb) and the plan asks for it:
+ * otherwise always 0, and nothing is drawn or counted.
+ */
+unsigned sched_disturb(unsigned n);
 
 void sched_queue_add(SchedQueue *queue, SchedWaiter *waiter); /* at the end; waiter->thread is the caller */
 void sched_queue_remove(SchedWaiter *waiter); /* no-op when in no queue */

@@ -201,6 +201,31 @@ static void test_drawn_plan_survives_encoding(void)
     }
 }
 
+/* Disturbances are drawn only for programs that cope with them; then half of the new plans have some. */
+static void test_disturbances(void)
+{
+    SchedRandom random;
+
+    learn();
+    sched_random_seed(&random, 7);
+    for (unsigned on = 0; on < 2; on++) {
+        unsigned disturbed = 0;
+
+        sched_mutate_disturbs(on);
+        for (unsigned seed = 0; seed < SEEDS; seed++) {
+            uint8_t data[1000];
+            size_t size = make_input(&random, data, 20, sizeof(data));
+            SchedPlan plan;
+
+            size = sched_mutate(data, size, sizeof(data), seed, invert_bytes);
+            sched_plan_decode(&plan, data, size);
+            disturbed += plan.disturb != 0;
+        }
+        g_assert_true(on ? disturbed > SEEDS / 8 : disturbed == 0); /* five mutations of eight draw a new plan */
+    }
+    sched_mutate_disturbs(false);
+}
+
 int main(int argc, char **argv)
 {
     kit_init(&argc, &argv);
@@ -209,5 +234,6 @@ int main(int argc, char **argv)
     g_test_add_func("/sched/mutate/keeps-structure", test_mutate_keeps_structure);
     g_test_add_func("/sched/mutate/crossover", test_crossover);
     g_test_add_func("/sched/mutate/drawn-plan-survives-encoding", test_drawn_plan_survives_encoding);
+    g_test_add_func("/sched/mutate/disturbances", test_disturbances);
     return g_test_run();
 }

@@ -95,6 +95,7 @@ static void test_zeros_are_fifo(void)
 static SchedPlan full_plan(void)
 {
     SchedPlan plan = {
+        .disturb = 31,
         .base = SCHED_BASE_URW,
         .atomics = true,
         .clock_rate = 15,
@@ -117,6 +118,21 @@ static SchedPlan full_plan(void)
         plan.overrides[i] = (SchedOverride){ (uint16_t)(0xff00 + i), 0xfff0, (uint16_t)(i % 2 ? SCHED_CHOICE_CLOCK : 0xfff1) };
     }
     return plan;
+}
+
+/* Disturbances are asked for by a number of constraints that there cannot be, 7, and a byte that follows: whatever was
+ * written before there were any still means the same. */
+static void test_disturbances(void)
+{
+    const uint8_t asked[] = { 3 << 3 | 2, 7, 0 }, not_asked[] = { 3 << 3 | 2, 6, 0 };
+    SchedPlan plan;
+
+    sched_plan_decode(&plan, asked, sizeof(asked));
+    g_assert_cmpuint(plan.disturb, ==, 3);
+    g_assert_cmpuint(plan.constraint_count, ==, 2);
+    sched_plan_decode(&plan, not_asked, sizeof(not_asked));
+    g_assert_cmpuint(plan.disturb, ==, 0);
+    g_assert_cmpuint(plan.constraint_count, ==, 6);
 }
 
 /* The greatest plan fits into SCHED_PLAN_BYTES_MAX: each field has its greatest value. */
@@ -211,6 +227,7 @@ int main(int argc, char **argv)
     g_test_add_func("/sched/plan/encode-then-decode", test_encode_then_decode);
     g_test_add_func("/sched/plan/zeros-are-fifo", test_zeros_are_fifo);
     g_test_add_func("/sched/plan/greatest-plan", test_greatest_plan);
+    g_test_add_func("/sched/plan/disturbances", test_disturbances);
     g_test_add_func("/sched/plan/cut-from-the-front", test_cut_from_the_front);
     g_test_add_func("/sched/plan/zeroed-byte", test_zeroed_byte);
     g_test_add_func("/sched/plan/first-of-equal-overrides-counts", test_first_of_equal_overrides_counts);
