@@ -235,6 +235,13 @@ bool sched_idle(void)
     return advance_clock();
 }
 
+/* While others could run, the clock makes no long jump: a thread that is kept from running for minutes between working out how long
+ * it may sleep and going to sleep would be late, and nobody would have missed to wake it. */
+static bool clock_may_move(void)
+{
+    return sched_clock_armed() && sched_clock_next_ns() < sched_clock_now + engine.limits.late_ns;
+}
+
 static bool clock_moves(void)
 {
     return engine.plan.clock_rate && !(sched_random(&engine.random) & ((2ull << engine.plan.clock_rate) - 1));
@@ -256,7 +263,7 @@ SchedThread *sched_decide(SchedThread *self, bool can_go_on, bool yields)
     }
     for (;;) {
         unsigned choices = engine.ready_count + can_go_on;
-        bool clock = sched_clock_armed();
+        bool clock = clock_may_move();
         SchedThread *standard, *chosen = NULL;
         uint32_t nth, choice;
 
