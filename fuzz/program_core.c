@@ -3,6 +3,8 @@
 #include <stdio.h>
 
 #include "check/check.h"
+#include "check/given.h"
+#include "core/co_sleep.h"
 #include "core/core.h"
 #include "core/coroutine.h"
 #include "core/fatal.h"
@@ -101,6 +103,13 @@ static void init(void)
     core_fatal_hook = on_fatal;
     coroutine_hooks.stack_alloc = sched_stack_alloc;
     coroutine_hooks.switched = on_switch;
+    co_sleep_hooks = (CoSleepHooks){
+        .init = check_place_init,
+        .wake = check_wake_given,
+        .delivered = check_wake_delivered,
+        .begin = check_sleep_begins,
+        .end = check_sleep_ended,
+    };
     check_leak_register("file descriptor", count_fds, describe_fds);
     check_leak_register("coroutine", count_coroutines, NULL);
     check_leak_register("AIO context", os_aio_contexts_left, NULL);

@@ -26,6 +26,7 @@
 typedef enum CheckCauseKind {
     CHECK_CAUSE_UNKNOWN, /* only waiter, sleep_step are set */
     CHECK_CAUSE_WRITE,   /* an atomic object of the condition was written */
+    CHECK_CAUSE_GIVEN,   /* write_step is the wakeup itself: given by waker, and lost (given.h) */
     CHECK_CAUSE_GUARD,   /* the condition is plain data: write_step is where another thread last let its mutex go */
     CHECK_CAUSE_TAKEN,   /* what changed is not known, but a wakeup for the waiter was taken: wake_step, take_step */
 } CheckCauseKind;

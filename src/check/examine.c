@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "check/check.h"
+#include "check/given.h"
 #include "check/trace.h"
 
 enum { HOUSEKEEPERS_MAX = 8 };
@@ -210,7 +211,13 @@ static CheckProgress examine_thread(SchedThread *thread, SchedProbe *probe)
 
 SchedThread *check_examine(void)
 {
+    SchedThread *owed;
+
     note_sleepers();
+    owed = check_given_examine(experiment.next_deadline_ns == SCHED_FOREVER);
+    if (owed) {
+        return owed; /* nobody has to be woken to know that */
+    }
     for (uint32_t id = 0; id < sched_thread_count(); id++) {
         SchedThread *thread = sched_thread_by_id(id);
         const SchedBlock *block = thread ? sched_thread_block(thread) : NULL;

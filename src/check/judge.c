@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check/given.h"
 #include "check/oracles.h"
 
 void check_say(CheckResult *verdict, const char *format, ...)
@@ -43,28 +44,35 @@ CheckResult check_judge(const SchedResult *result)
         (void)(check_lost_completion(result, &verdict) || check_leak(result, &verdict));
         break;
     case SCHED_QUIESCENT:
-        (void)((!result->culprit && check_lost_completion(result, &verdict)) || check_quiescence(result, &verdict));
+        (void)((!result->culprit && check_lost_completion(result, &verdict)) || check_given(result, &verdict) ||
+               check_quiescence(result, &verdict));
         break;
     case SCHED_LATE:
-        check_late(result, &verdict);
+        (void)(check_given(result, &verdict) || check_late(result, &verdict));
         break;
     case SCHED_STEP_BOUND:
     case SCHED_TIME_BOUND:
-        check_livelock(result, &verdict);
+        (void)(check_given(result, &verdict) || check_livelock(result, &verdict));
         break;
     case SCHED_STACK_OVERFLOW:
         check_stack_overflow(result, &verdict);
         break;
     case SCHED_FAILED:
         take_over_failure(result, &verdict);
-        check_double_entry(result, &verdict);
+        (void)(check_given(result, &verdict) || check_double_entry(result, &verdict));
         break;
     }
     return verdict;
 }
 
+static void forget(void)
+{
+    check_experiment_reset();
+    check_given_reset();
+}
+
 void check_init(void)
 {
-    sched_on_begin(check_experiment_reset);
+    sched_on_begin(forget);
     sched_set_examiner(check_examine);
 }

@@ -18,6 +18,14 @@ CoSleepHooks co_sleep_hooks;
 /* Whose claim it is: compared as an address, printed as a name. */
 static const char *const qemu_co_sleep_ns__scheduled = "qemu_co_sleep_ns";
 
+void qemu_co_sleep_init(QemuCoSleep *w)
+{
+    w->to_wake = NULL;
+    if (co_sleep_hooks.init) {
+        co_sleep_hooks.init(w);
+    }
+}
+
 /* ---- waking ---- */
 
 void qemu_co_sleep_wake(QemuCoSleep *w)
@@ -32,7 +40,7 @@ void qemu_co_sleep_wake(QemuCoSleep *w)
     /* ORDER: whatever the caller has changed before the look for a sleeper; one exchange claims and remembers
      * PAIRS: qemu_co_sleep()
      * ELSE:  a wake that finds nobody is lost, one that overwrites a sleeper loses it for ever, and two wakers find the
-     *        same one */
+     *        same one; faults co-sleep-early-wake, co-sleep-clobber and co-sleep-double-claim */
     co = qatomic_xchg(&w->to_wake, QEMU_CO_SLEEP_PENDING);
     if (!co || co == QEMU_CO_SLEEP_PENDING) {
         return;
@@ -83,7 +91,7 @@ void coroutine_fn qemu_co_sleep(QemuCoSleep *w)
 
     core_assert(qemu_in_coroutine());
     if (co_sleep_hooks.begin) {
-        co_sleep_hooks.begin(w, co);
+        co_sleep_hooks.begin(w);
     }
     co_sleep_claim(co);
 
@@ -115,7 +123,8 @@ void coroutine_fn qemu_co_sleep_ns_wakeable(QemuCoSleep *w, QEMUClockType type, 
 
 void coroutine_fn qemu_co_sleep_ns(QEMUClockType type, int64_t ns)
 {
-    QemuCoSleep w = { 0 };
+    QemuCoSleep w;
 
+    qemu_co_sleep_init(&w);
     qemu_co_sleep_ns_wakeable(&w, type, ns);
 }

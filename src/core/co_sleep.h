@@ -1,7 +1,7 @@
 /*
  * Sleeping coroutines that a timer or anybody else may wake, from any thread.
  *
- * A QemuCoSleep is a place for one sleeper at a time, zeroed before its first use. A wake is sticky: with nobody asleep
+ * A QemuCoSleep is a place for one sleeper at a time. A wake is sticky: with nobody asleep
  * it is remembered, and the next sleep returns at once. So a waker need not know whether the sleeper is on its way into
  * its sleep, in it, or on its way out:
  *
@@ -34,6 +34,10 @@ typedef struct QemuCoSleep {
     Coroutine *to_wake; /* atomic; see invariant 1 */
 } QemuCoSleep;
 
+/* Make a place where nobody sleeps. Any thread, before the first use. A zeroed one is one too, but a watcher does not know that what
+ * was in this memory before is gone. */
+void qemu_co_sleep_init(QemuCoSleep *w);
+
 /* Sleep until qemu_co_sleep_wake(w). Coroutines only; yields, or returns at once where a wake is remembered. */
 void coroutine_fn qemu_co_sleep(QemuCoSleep *w);
 
@@ -60,14 +64,15 @@ int coroutine_fn qemu_co_timeout(CoroutineEntry *entry, void *opaque, uint64_t t
 
 /*
  * What a watcher may put in: all NULL by default. Set them while nobody sleeps. They are told by the thread that does
- * it: a wake is called for; the sleeper was found and will go on; a sleep begins; it has ended, and with it all wakes
- * that came before are consumed. The functions take no step of the program.
+ * it: a new place; a wake is called for; the sleeper was found and will go on; a sleep begins; it has ended, and with it
+ * all wakes that came before are consumed. The functions take no step of the program.
  */
 typedef struct CoSleepHooks {
-    void (*wake)(const QemuCoSleep *w);
-    void (*delivered)(const QemuCoSleep *w);
-    void (*begin)(const QemuCoSleep *w, const Coroutine *co);
-    void (*end)(const QemuCoSleep *w);
+    void (*init)(const void *w);
+    void (*wake)(const void *w);
+    void (*delivered)(const void *w);
+    void (*begin)(const void *w);
+    void (*end)(const void *w);
 } CoSleepHooks;
 
 extern CoSleepHooks co_sleep_hooks;

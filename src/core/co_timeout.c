@@ -47,6 +47,7 @@ int coroutine_fn qemu_co_timeout(CoroutineEntry *entry, void *opaque, uint64_t t
 
     s = g_new(QemuCoTimeoutState, 1);
     *s = (QemuCoTimeoutState){ .entry = entry, .opaque = opaque, .clean = clean };
+    qemu_co_sleep_init(&s->sleep_state);
     aio_co_enter(qemu_get_current_aio_context(), qemu_coroutine_create(qemu_co_timeout_entry, s));
 
     qemu_co_sleep_ns_wakeable(&s->sleep_state, QEMU_CLOCK_REALTIME, (int64_t)timeout_ns);

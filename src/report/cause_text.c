@@ -33,7 +33,10 @@ static void say_write(Lines *lines, CheckTrace trace, ReportValues *values, cons
     Text text = text_begin(line, sizeof(line));
 
     begin_step(&text, trace, cause->write_step);
-    if (cause->kind == CHECK_CAUSE_WRITE) {
+    if (cause->kind == CHECK_CAUSE_GIVEN) {
+        report_add_step(&text, values, trace, cause->write_step);
+        text_add(&text, " was to wake a sleeper of %s, and did not", check_thread_name(cause->waiter));
+    } else if (cause->kind == CHECK_CAUSE_WRITE) {
         report_add_step(&text, values, trace, cause->write_step);
         text_add(&text, " made %s's condition true", check_thread_name(cause->waiter));
     } else {
@@ -142,6 +145,11 @@ void report_cause(FILE *out, CheckTrace trace, const CheckResult *check, const C
 
     if (known) {
         say_all(out, trace, cause);
+    }
+    if (cause->kind == CHECK_CAUSE_GIVEN) {
+        fprintf(out, "         The sleeper is a coroutine: %s itself has nothing to wake up for.\n",
+                check_thread_name(cause->waiter));
+        return;
     }
     fprintf(out, "  %s  Woken by hand, %s %s: ", known ? "     " : "cause", check_thread_name(cause->waiter),
             what_it_did(experiment->progress));

@@ -178,7 +178,7 @@ static void choose_step_around_cause(Choice *choice, const CheckCause *cause, si
 
 static void choose_for_cause(Choice *choice, const CheckCause *cause)
 {
-    add_object(choice, cause->kind == CHECK_CAUSE_WRITE ? cause->object : 0);
+    add_object(choice, cause->kind == CHECK_CAUSE_GUARD ? 0 : cause->object);
     add_object_of(choice, cause->check_step);
     add_object_of(choice, cause->take_step);
     if (cause->check_step != CHECK_NO_STEP) {

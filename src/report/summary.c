@@ -88,6 +88,9 @@ static const char *waiter_function(const ReportFinding *finding, const ReportFac
     if (cause->look_step != CHECK_NO_STEP && cause->look_step < trace.count) {
         hint = report_step_function(&trace.steps[cause->look_step]);
     }
+    if (hint && cause->kind == CHECK_CAUSE_GIVEN) {
+        return hint; /* a coroutine's: not on the thread's stack */
+    }
     return report_waiting_function(stack_of(facts, cause->waiter), hint);
 }
 
