@@ -366,7 +366,13 @@ static void bdrv_change_aio_context_recurse(BlockDriverState *bs, AioContext *ct
         return;
     }
     core_assert(qatomic_read(&bs->quiesce_counter) > 0);
+    if (bs->drv->bdrv_detach_aio_context) {
+        bs->drv->bdrv_detach_aio_context(bs);
+    }
     qatomic_set(&bs->aio_context, ctx);
+    if (bs->drv->bdrv_attach_aio_context) {
+        bs->drv->bdrv_attach_aio_context(bs, ctx);
+    }
 
     LIST_FOREACH(child, &bs->children, next) {
         bdrv_change_aio_context_recurse(child->bs, ctx);

@@ -94,6 +94,11 @@ typedef struct BlockDriver {
     /* Length in bytes, or a negative errno. May yield; any thread, graph read lock; in_flight is not raised. */
     int64_t coroutine_fn (*bdrv_co_getlength)(BlockDriverState *bs);
 
+    /* The node leaves its context, and has come to ctx: for drivers with timers or coroutines of their own. Main thread,
+     * everything drained; may poll. */
+    void (*bdrv_detach_aio_context)(BlockDriverState *bs);
+    void (*bdrv_attach_aio_context)(BlockDriverState *bs, AioContext *ctx);
+
     /* For drivers that start requests by themselves. Main thread; may not poll. */
     void (*bdrv_drain_begin)(BlockDriverState *bs);
     void (*bdrv_drain_end)(BlockDriverState *bs);
@@ -186,7 +191,7 @@ AioContext *bdrv_get_aio_context(BlockDriverState *bs);
 /* Move a node, and all that is connected to it, to another context. Main; polls: drains everything. */
 void bdrv_try_change_aio_context(BlockDriverState *bs, AioContext *ctx);
 
-/* The same, inside a section in which everything is drained. Main; does not poll. */
+/* The same, inside a section in which everything is drained. Main; polls where a driver does. */
 void bdrv_change_aio_context_drained(BlockDriverState *bs, AioContext *ctx);
 
 /* ------------------------------------------------------------------------------------------- requests */
