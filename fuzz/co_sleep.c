@@ -1,0 +1,464 @@
+/*
+ * Target co_sleep: coroutines that sleep, and those who wake them from other threads: bare sleepers with timers; two that wake each other;
+ * the cache cleaner of an image that is moved, reopened and closed; a job that is entered, paused and cancelled in its sleep; a backup
+ * job whose speed changes while it sleeps for it.
+ *
+ * Invariants: each sleep ends; no wake is owed over a long jump of the clock (the driver has the oracle watch that); what was written
+ * is read; all counters are zero at the end.
+ *
+ * The empty scenario is an image in an io thread that is moved to the main thread and closed: enough for QEMU's lost wakeups of the cache
+ * cleaner.
+ */
+#include <glib.h>
+#include <errno.h>
+#include <string.h>
+
+#include "core/backup.h"
+#include "core/block_backend.h"
+#include "core/block_drain.h"
+#include "core/block_drivers.h"
+#include "core/block_job.h"
+#include "core/block_qcow2.h"
+#include "core/co_sleep.h"
+#include "core/graph_lock.h"
+#include "fuzz/fuzz.h"
+#include "fuzz/scenario.h"
+
+#define SLEEPERS_MAX 3u
+#define RELAY_ROUNDS 140u /* two coroutines: 280 wakes, above the recursion that counts as an overflow */
+#define IMAGE_BYTES  4096
+#define DISK_BYTES   1024
+#define SECTOR       512
+#define LONG_NS      (600 * NANOSECONDS_PER_SECOND)
+
+#ifdef WAKEFUZZ_SIMULATED
+#define DOZE_NS LONG_NS
+#else
+#define DOZE_NS SCALE_MS /* the clock is a real one */
+#endif
+
+typedef struct World World;
+
+/* The raw atomics below are for windows: no points, and no part of the program (so not core/atomic.h). */
+typedef struct Sleeper {
+    QemuCoSleep w;
+    int64_t ns;
+    unsigned sleeps, wakes;
+    bool stop;  /* atomic, of the program: the sleeper reads it before each sleep */
+    int going;  /* raw: it has read stop, and is not asleep yet */
+} Sleeper;
+
+typedef struct Relay {
+    QemuCoSleep *mine, *others;
+    bool first;
+} Relay;
+
+typedef struct SleepJob {
+    BlockJob common;
+    unsigned steps;
+    int64_t ns;
+} SleepJob;
+
+struct World {
+    Scenario scenario;
+    BlockDriverState *file, *image, *source, *target;
+    BlockBackend *blk;
+    BlockJob *job;
+    unsigned pauses; /* of the job, by us */
+    unsigned speeds; /* how often it was changed */
+    QemuCoSleep relay_sleeps[2];
+    Relay relays[2];
+    Sleeper sleepers[SLEEPERS_MAX];
+    unsigned sleeper_count;
+    unsigned home; /* the image's context */
+};
+
+static const int64_t lengths_ns[] = { LONG_NS, 1000, NANOSECONDS_PER_SECOND, 0 };
+static const int64_t job_lengths_ns[] = { SCALE_MS, LONG_NS, 0, NANOSECONDS_PER_SECOND }; /* the first may pass at any time */
+
+/* ---- bare sleepers */
+
+static void coroutine_fn sleeper_entry(void *opaque)
+{
+    Sleeper *sleeper = opaque;
+
+    for (unsigned i = 0; i < sleeper->sleeps && !qatomic_read(&sleeper->stop); i++) {
+        int64_t deadline_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + sleeper->ns;
+
+        __atomic_store_n(&sleeper->going, 1, __ATOMIC_SEQ_CST);
+        qemu_co_sleep_ns_wakeable(&sleeper->w, QEMU_CLOCK_REALTIME, sleeper->ns);
+        __atomic_store_n(&sleeper->going, 0, __ATOMIC_SEQ_CST);
+        if (qatomic_read(&sleeper->stop) && qemu_clock_get_ns(QEMU_CLOCK_REALTIME) >= deadline_ns) {
+            fuzz_reached("wake-together-with-the-timer");
+        }
+    }
+}
+
+static void wake(Sleeper *sleeper)
+{
+    uintptr_t to_wake = (uintptr_t)__atomic_load_n(&sleeper->w.to_wake, __ATOMIC_SEQ_CST);
+
+    if (to_wake > 1) {
+        fuzz_reached("wake-of-a-sleeper");
+    } else if (__atomic_load_n(&sleeper->going, __ATOMIC_SEQ_CST)) {
+        fuzz_reached(to_wake ? "wake-on-the-way-out" : "wake-on-the-way-in");
+    } else {
+        fuzz_reached("wake-before-sleep");
+    }
+    qemu_co_sleep_wake(&sleeper->w);
+}
+
+static void coroutine_fn waker_entry(void *opaque)
+{
+    Sleeper *sleeper = opaque;
+
+    for (unsigned i = 0; i < sleeper->wakes; i++) {
+        wake(sleeper);
+        scenario_pause();
+    }
+}
+
+static void stop_sleepers(World *world)
+{
+    for (unsigned i = 0; i < world->sleeper_count; i++) {
+        qatomic_set(&world->sleepers[i].stop, true);
+        wake(&world->sleepers[i]);
+    }
+}
+
+/* ---- two that wake each other */
+
+static void coroutine_fn relay_entry(void *opaque)
+{
+    Relay *relay = opaque;
+
+    for (unsigned i = 0; i < RELAY_ROUNDS; i++) {
+        if (!relay->first || i > 0) {
+            qemu_co_sleep_ns_wakeable(relay->mine, QEMU_CLOCK_REALTIME, LONG_NS);
+        }
+        qemu_co_sleep_wake(relay->others);
+    }
+}
+
+static void start_relay(FuzzInput *in, World *world)
+{
+    (void)in;
+    for (unsigned i = 0; i < 2; i++) {
+        qemu_co_sleep_init(&world->relay_sleeps[i]);
+        world->relays[i] = (Relay){ &world->relay_sleeps[i], &world->relay_sleeps[!i], i == 0 };
+    }
+    scenario_start(&world->scenario, 1, relay_entry, &world->relays[0]);
+    scenario_start(&world->scenario, 1, relay_entry, &world->relays[1]);
+}
+
+/* ---- jobs */
+
+static int coroutine_fn sleep_job_run(Job *job)
+{
+    SleepJob *s = (SleepJob *)job;
+
+    for (unsigned i = 0; i < s->steps && !job_is_cancelled(job); i++) {
+        job_sleep_ns(job, s->ns);
+    }
+    return 0;
+}
+
+static const BlockJobDriver sleep_job = {
+    .job_driver = { .instance_size = sizeof(SleepJob), .job_type = "sleep", .run = sleep_job_run, .free = block_job_free },
+};
+
+static void job_done(void *opaque, int ret)
+{
+    World *world = opaque;
+
+    fuzz_check(ret == 0 || ret == -ECANCELED);
+    world->job = NULL;
+}
+
+static void set_speed(World *world)
+{
+    static const int64_t speeds[] = { 0, 1, 100000 };
+
+    if (world->job) {
+        JOB_LOCK_GUARD();
+        block_job_set_speed_locked(world->job, speeds[world->speeds++ % G_N_ELEMENTS(speeds)]);
+    }
+}
+
+static void settle_bh(void *opaque)
+{
+    (void)opaque;
+}
+
+/* Then it sleeps, most likely: what comes to it there is what this target is about. */
+static void start_and_settle(World *world)
+{
+    job_start(&world->job->job);
+    aio_wait_bh_oneshot(scenario_context(&world->scenario, 1), settle_bh, NULL);
+}
+
+static void start_job(FuzzInput *in, World *world)
+{
+    AioContext *ctx = scenario_context(&world->scenario, 1);
+    SleepJob *s;
+
+    world->source = bdrv_new_ram("source", ctx, DISK_BYTES);
+    s = block_job_create("job", &sleep_job, world->source, 0, JOB_DEFAULT, job_done, world);
+    fuzz_check(s != NULL);
+    s->steps = 1 + fuzz_choice(in, 4);
+    s->ns = job_lengths_ns[fuzz_choice(in, G_N_ELEMENTS(job_lengths_ns))];
+    world->job = &s->common;
+    start_and_settle(world);
+}
+
+static void start_backup(FuzzInput *in, World *world)
+{
+    AioContext *ctx = scenario_context(&world->scenario, 1);
+    BackupOptions options = { .cluster_size = SECTOR, .speed = 1 + fuzz_byte(in), .max_workers = 2 };
+    RamCompletion completion = (RamCompletion)fuzz_choice(in, 3);
+
+    world->source = bdrv_new_ram("source", ctx, DISK_BYTES);
+    world->target = bdrv_new_ram("target", ctx, DISK_BYTES);
+    bdrv_ram_set_completion(world->source, completion, 1000);
+    bdrv_ram_set_completion(world->target, completion, 1000);
+    world->job = backup_job_create("backup", world->source, world->target, DISK_BYTES, &options, JOB_DEFAULT, job_done, world);
+    fuzz_check(world->job != NULL);
+    start_and_settle(world);
+    set_speed(world);
+}
+
+static void enter_job(World *world)
+{
+    if (world->job) {
+        if (timer_pending(&world->job->job.sleep_timer)) {
+            fuzz_reached("job-entered-in-its-sleep");
+        }
+        job_enter(&world->job->job);
+    }
+}
+
+static void pause_job(World *world)
+{
+    if (world->job && !world->pauses) {
+        world->pauses++;
+        job_pause(&world->job->job);
+    }
+}
+
+static void resume_job(World *world)
+{
+    if (world->job && world->pauses) {
+        world->pauses--;
+        job_resume(&world->job->job);
+    }
+}
+
+static void cancel_job(World *world)
+{
+    if (world->job) {
+        fuzz_reached(timer_pending(&world->job->job.sleep_timer) ? "job-cancelled-in-its-sleep" : "job-cancelled-awake");
+        resume_job(world);
+        job_cancel_sync(&world->job->job, true);
+    }
+}
+
+/* All readers have to leave, also a copy that sleeps for its speed: the drained section makes the job pause, and that cancels it. */
+static void write_graph(World *world)
+{
+    (void)world;
+    bdrv_graph_wrlock();
+    bdrv_graph_wrunlock();
+}
+
+/* ---- the image */
+
+static void note_cleaning(World *world, unsigned before)
+{
+    if (bdrv_qcow2_cleanings(world->image) != before) {
+        fuzz_reached("cleaner-runs-while-it-is-cancelled");
+    }
+}
+
+static void move_image(World *world)
+{
+    unsigned cleanings = bdrv_qcow2_cleanings(world->image);
+
+    world->home = (world->home + 1) % (world->scenario.thread_count + 1);
+    bdrv_try_change_aio_context(world->image, scenario_context(&world->scenario, world->home));
+    note_cleaning(world, cleanings);
+}
+
+static void reopen_image(World *world)
+{
+    static const Qcow2Options options = { .cache_clean_interval_s = 100 };
+    unsigned cleanings = bdrv_qcow2_cleanings(world->image);
+
+    fuzz_check(bdrv_qcow2_reopen(world->image, &options) == 0);
+    note_cleaning(world, cleanings);
+}
+
+static void coroutine_fn request_entry(void *opaque)
+{
+    World *world = opaque;
+    uint8_t out[SECTOR], in[SECTOR];
+
+    memset(out, 0x5a, sizeof(out));
+    fuzz_check(blk_co_pwrite(world->blk, SECTOR, SECTOR, out, 0) == 0);
+    fuzz_check(blk_co_pread(world->blk, SECTOR, SECTOR, in, 0) == 0);
+    fuzz_check(memcmp(in, out, SECTOR) == 0);
+}
+
+static void send_request(World *world)
+{
+    if (!world->blk) {
+        world->blk = blk_new(bdrv_get_aio_context(world->image));
+        blk_insert_bs(world->blk, world->image);
+    }
+    scenario_start(&world->scenario, world->home, request_entry, world);
+}
+
+/* ---- the main thread */
+
+static void wake_one(World *world)
+{
+    wake(&world->sleepers[0]);
+}
+
+static void serve(World *world)
+{
+    (void)world;
+    main_loop_wait(true);
+}
+
+static void stop_dozing(void *opaque)
+{
+    *(bool *)opaque = true;
+}
+
+/* As long as the cleaner sleeps: what the main thread does next meets it awake. */
+static void doze(World *world)
+{
+    QEMUTimer timer;
+    bool rested = false;
+
+    (void)world;
+    aio_timer_init(qemu_get_aio_context(), &timer, QEMU_CLOCK_REALTIME, SCALE_NS, stop_dozing, &rested);
+    timer_mod(&timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + DOZE_NS);
+    while (!rested) {
+        aio_poll(qemu_get_aio_context(), true);
+    }
+}
+
+static void start_sleepers(FuzzInput *in, World *world)
+{
+    unsigned threads = world->scenario.thread_count;
+
+    world->sleeper_count = 1 + fuzz_choice(in, SLEEPERS_MAX);
+    for (unsigned i = 0; i < world->sleeper_count; i++) {
+        uint8_t flags = fuzz_byte(in);
+
+        world->sleepers[i].ns = lengths_ns[flags & 3];
+        world->sleepers[i].sleeps = 1 + (flags >> 2 & 3);
+        world->sleepers[i].wakes = (1 + (flags >> 4)) % 4;
+        qemu_co_sleep_init(&world->sleepers[i].w);
+    }
+    for (unsigned i = 0; i < world->sleeper_count; i++) {
+        scenario_start(&world->scenario, 1 + i % threads, sleeper_entry, &world->sleepers[i]);
+        if (world->sleepers[i].wakes) {
+            scenario_start(&world->scenario, 1 + (i + 1) % threads, waker_entry, &world->sleepers[i]);
+        }
+    }
+}
+
+static void open_image(FuzzInput *in, World *world)
+{
+    static const Qcow2Options options = { .cache_clean_interval_s = DEFAULT_CACHE_CLEAN_INTERVAL };
+    AioContext *ctx = scenario_context(&world->scenario, world->home);
+
+    world->file = bdrv_new_ram("file", ctx, QCOW2_FILE_BYTES_MAX);
+    bdrv_ram_set_completion(world->file, (RamCompletion)fuzz_choice(in, 3), 1000);
+    world->image = bdrv_new_qcow2("image", ctx, world->file, IMAGE_BYTES, &options);
+    fuzz_check(world->image != NULL);
+}
+
+static void close_all(World *world)
+{
+    if (world->blk) {
+        fuzz_check(blk_in_flight(world->blk) == 0);
+        blk_unref(world->blk);
+    }
+    bdrv_unref(world->image);
+    bdrv_unref(world->file);
+    bdrv_unref(world->source);
+    bdrv_unref(world->target);
+}
+
+/* ---- the scenario */
+
+static void start_all(FuzzInput *in, World *world)
+{
+    open_image(in, world);
+    start_backup(in, world);
+    start_sleepers(in, world);
+}
+
+typedef void Start(FuzzInput *in, World *world);
+typedef void Operation(World *world);
+
+typedef struct Kind {
+    Start *start;
+    Operation *operations[12];
+    unsigned count;
+} Kind;
+
+static const Kind kinds[] = {
+    { open_image, { move_image, reopen_image, doze, send_request, write_graph, serve }, 6 },
+    { start_sleepers, { wake_one, serve }, 2 },
+    { start_job, { enter_job, pause_job, resume_job, cancel_job, write_graph, serve }, 6 },
+    { start_backup, { set_speed, pause_job, resume_job, enter_job, cancel_job, write_graph, serve }, 7 },
+    { start_relay, { serve }, 1 },
+    { start_all,
+      { move_image, reopen_image, doze, send_request, write_graph, wake_one, set_speed, pause_job, resume_job, enter_job,
+        cancel_job, serve },
+      12 },
+};
+
+static void run(FuzzInput *in)
+{
+    World world = { .home = 1 };
+    const Kind *kind = &kinds[fuzz_choice(in, G_N_ELEMENTS(kinds))];
+    unsigned threads = 1 + fuzz_choice(in, 3);
+    unsigned operation_count = 1 + fuzz_choice(in, 4);
+
+    scenario_begin(&world.scenario, threads);
+    kind->start(in, &world);
+    for (unsigned i = 0; i < operation_count; i++) {
+        kind->operations[fuzz_choice(in, kind->count)](&world);
+    }
+    cancel_job(&world);
+    if (world.blk && world.home == 0) {
+        move_image(&world); /* a request may still come, and the main thread does not poll while it waits for the threads */
+    }
+    stop_sleepers(&world);
+    scenario_wait(&world.scenario);
+    close_all(&world);
+    while (bdrv_node_count()) {
+        aio_poll(qemu_get_aio_context(), true);
+    }
+    scenario_end(&world.scenario);
+}
+
+static const char *const windows[] = {
+    "wake-before-sleep",
+    "wake-on-the-way-in",
+    "wake-of-a-sleeper",
+    "wake-on-the-way-out",
+    "wake-together-with-the-timer",
+    "cleaner-runs-while-it-is-cancelled",
+    "job-entered-in-its-sleep",
+    "job-cancelled-in-its-sleep",
+    "job-cancelled-awake",
+    NULL,
+};
+
+const FuzzTarget fuzz_target = { .name = "co_sleep", .run = run, .windows = windows };
