@@ -280,7 +280,8 @@ void job_enter_cond_locked(Job *job, bool (*fn)(Job *job))
         return;
     }
 
-    /* Both before anybody else can look: the timer must not find a sleeper that somebody has woken (4afeffc857). */
+    /* Both before anybody else can look: the timer must not find a sleeper that somebody has woken (4afeffc857); fault
+     * job-entered-while-timer-armed. */
     timer_del(&job->sleep_timer);
     job->busy = true;
 
@@ -406,14 +407,12 @@ static void coroutine_fn job_co_entry(void *opaque)
     Job *job = opaque;
     int ret;
 
-    WITH_JOB_LOCK_GUARD()
-    {
+    WITH_JOB_LOCK_GUARD() {
         core_assert(job->aio_context == qemu_get_current_aio_context());
         job_pause_point_locked(job);
     }
     ret = job->driver->run(job);
-    WITH_JOB_LOCK_GUARD()
-    {
+    WITH_JOB_LOCK_GUARD() {
         job->ret = ret;
         job->deferred_to_main_loop = true;
         job->busy = true;
@@ -424,8 +423,7 @@ static void coroutine_fn job_co_entry(void *opaque)
 void job_start(Job *job)
 {
     core_assert(qemu_in_main_thread());
-    WITH_JOB_LOCK_GUARD()
-    {
+    WITH_JOB_LOCK_GUARD() {
         core_assert(!job->co && job->paused);
         job->co = qemu_coroutine_create(job_co_entry, job);
         job->pause_count--;
