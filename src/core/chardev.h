@@ -19,6 +19,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/io_channel.h"
+
 typedef enum QEMUChrEvent {
     CHR_EVENT_OPENED,
     CHR_EVENT_CLOSED,
@@ -28,7 +30,7 @@ typedef struct Chardev Chardev;
 typedef int IOCanReadHandler(void *opaque);
 typedef void IOReadHandler(void *opaque, const uint8_t *buf, int size);
 typedef void IOEventHandler(void *opaque, QEMUChrEvent event);
-typedef gboolean FEWatchFunc(void *unused, GIOCondition condition, void *opaque);
+typedef IOChannelFunc FEWatchFunc;
 
 /* A front end's grip on a device. */
 typedef struct CharBackend {

@@ -62,11 +62,11 @@ Monitor *monitor_set_cur(Coroutine *co, Monitor *mon)
 static void monitor_flush_locked(Monitor *mon);
 
 /* In the device's context: the socket takes something again, or the client is gone. */
-static gboolean monitor_unblocked(void *unused, GIOCondition condition, void *opaque)
+static gboolean monitor_unblocked(IOChannel *ioc, GIOCondition condition, void *opaque)
 {
     Monitor *mon = opaque;
 
-    (void)unused;
+    (void)ioc;
     (void)condition;
     qemu_mutex_lock(&mon->mon_lock);
     mon->out_watch = 0;
