@@ -1,6 +1,6 @@
 /*
  * Target monitor: clients send QMP commands to one or two monitors at any moment, also while these are being cleaned up:
- * well-formed, malformed, in pieces, in and out of band; they hang up and come again. A vCPU emits events meanwhile.
+ * well-formed, malformed, in pieces, in and out of band; they hang up and come again. A vCPU emits events meanwhile, when a client pokes it.
  *
  * Invariants: each command is answered exactly once, in order (out of band may overtake), unless the connection was closed
  * before; what a client reads is whole lines of JSON; after the cleanup no event arrives.
@@ -23,7 +23,6 @@
 #define MONITORS_MAX    2u
 #define CLIENTS_MAX     3u
 #define STEPS_MAX       6u
-#define EVENTS_MAX      4u
 #define SENT_MAX        16u
 #define RAW_MAX         24u
 #define LONG_EVENT_SIZE 24000u
@@ -37,6 +36,7 @@ typedef enum StepKind {
     STEP_END_PROGRAM,
     STEP_RAW,
     STEP_BURST,
+    STEP_POKE_VCPU,
     STEP_KINDS,
 } StepKind;
 
@@ -54,6 +54,7 @@ typedef struct Client {
     QemuThread thread;
     Chardev *chr;
     bool shares;  /* another client wants the same monitor: do not stay */
+    unsigned negotiates; /* first of all: 1 for commands, 2 for out-of-band too; else not */
     bool waits;   /* for all its answers */
     /* Each line that comes is about what this connection has sent. Not so where a connection came before: its last answer goes to
      * whoever is there when it is ready, as in QEMU. */
@@ -71,11 +72,14 @@ typedef struct Client {
 
 struct World {
     Scenario scenario;
-    unsigned monitor_count, client_count, event_count;
+    unsigned monitor_count, client_count;
     Chardev *chrs[MONITORS_MAX];
     Client clients[CLIENTS_MAX];
     QemuThread vcpu;
-    uint8_t events[EVENTS_MAX];
+    QemuSemaphore pokes;
+    unsigned poke_count;
+    uint8_t poked[CLIENTS_MAX * STEPS_MAX]; /* how to emit */
+    bool vcpu_ends;
     /* For windows and invariants: no points, no part of the program. */
     unsigned clients_busy;
     bool cleaning;
@@ -100,9 +104,14 @@ static const char *const commands[] = {
     "{\"execute\":\"quit\"",
 };
 
-/* Each is answered by one error without an id. */
-static const char *const malformed[] = {
-    "}", "[1]", "{\"execute\":1}", "{]", "nope\n", "{}", "\xff\n", "{\"a\":\"\x01\n", "\"text\"", "-\n\n",
+/* Each is answered by so many errors without an id. */
+static const struct {
+    const char *text;
+    unsigned answers;
+} malformed[] = {
+    { "}", 1 },      { "1}", 2 },    { "[1]", 1 },    { "{\"execute\":1}", 1 }, { "{]", 1 },
+    { "nope\n", 1 }, { "{}", 1 },    { "\xff\n", 1 }, { "{\"a\":\"\x01\n", 1 }, { "\"text\"", 1 },
+    { "-\n\n", 1 },  { "true]", 2 },
 };
 
 /* ---- a client: connecting and sending */
@@ -180,15 +189,15 @@ static void send_command(Client *client, unsigned which, unsigned pieces)
 
 static void send_malformed(Client *client, unsigned which, unsigned pieces)
 {
-    if (client->fd < 0 || client->sent == SENT_MAX) {
+    if (client->fd < 0 || client->sent + malformed[which].answers > SENT_MAX) {
         return;
     }
-    if (client->strict) {
+    for (unsigned i = 0; client->strict && i < malformed[which].answers; i++) {
         client->out_of_band[client->sent] = false;
         client->anonymous[client->sent] = true;
         client->sent++;
     }
-    send_pieces(client, malformed[which], strlen(malformed[which]), pieces);
+    send_pieces(client, malformed[which].text, strlen(malformed[which].text), pieces);
 }
 
 /* ---- a client: answers */
@@ -278,6 +287,43 @@ static void wait_for_answers(Client *client, unsigned count)
     }
 }
 
+/* ---- the vCPU */
+
+static void poke_vcpu(World *world, uint8_t how)
+{
+    __atomic_store_n(&world->poked[__atomic_fetch_add(&world->poke_count, 1, __ATOMIC_SEQ_CST)], how, __ATOMIC_SEQ_CST);
+    qemu_sem_post(&world->pokes);
+}
+
+static void emit(uint8_t how)
+{
+    JsonObject *data = json_object_new();
+
+    if (how & 1) {
+        char *text = g_strnfill(LONG_EVENT_SIZE, 'x');
+
+        json_object_set_string_member(data, "offset", text);
+        g_free(text);
+    }
+    qapi_event_emit(how & 2 ? QAPI_EVENT_RTC_CHANGE : QAPI_EVENT_RESUME, data);
+    json_object_unref(data);
+}
+
+static void *vcpu_thread(void *opaque)
+{
+    World *world = opaque;
+
+    for (unsigned i = 0;; i++) {
+        qemu_sem_wait(&world->pokes);
+        if (__atomic_load_n(&world->vcpu_ends, __ATOMIC_SEQ_CST)) {
+            return NULL;
+        }
+        bql_lock();
+        emit(__atomic_load_n(&world->poked[i], __ATOMIC_SEQ_CST));
+        bql_unlock();
+    }
+}
+
 /* ---- a client: its life */
 
 static void take_step(Client *client, const Step *step)
@@ -311,8 +357,19 @@ static void take_step(Client *client, const Step *step)
             send_command(client, step->which % G_N_ELEMENTS(commands), 0);
         }
         break;
+    case STEP_POKE_VCPU:
+        poke_vcpu(client->world, step->which);
+        break;
     default:
         g_assert_not_reached();
+    }
+}
+
+static void negotiate(Client *client)
+{
+    if (client->negotiates) {
+        send_command(client, client->negotiates - 1, 0);
+        wait_for_answers(client, client->sent);
     }
 }
 
@@ -322,6 +379,7 @@ static void *client_thread(void *opaque)
     World *world = client->world;
 
     client_connect(client);
+    negotiate(client);
     for (unsigned i = 0; i < client->step_count; i++) {
         take_step(client, &client->steps[i]);
     }
@@ -342,34 +400,6 @@ static void *client_thread(void *opaque)
     return NULL;
 }
 
-/* ---- the vCPU */
-
-static void emit(uint8_t how)
-{
-    JsonObject *data = json_object_new();
-
-    if (how & 1) {
-        char *text = g_strnfill(LONG_EVENT_SIZE, 'x');
-
-        json_object_set_string_member(data, "offset", text);
-        g_free(text);
-    }
-    qapi_event_emit(how & 2 ? QAPI_EVENT_RTC_CHANGE : QAPI_EVENT_RESUME, data);
-    json_object_unref(data);
-}
-
-static void *vcpu_thread(void *opaque)
-{
-    World *world = opaque;
-
-    for (unsigned i = 0; i < world->event_count; i++) {
-        bql_lock();
-        emit(world->events[i]);
-        bql_unlock();
-    }
-    return NULL;
-}
-
 /* ---- the scenario */
 
 static void read_client(FuzzInput *in, World *world, unsigned number)
@@ -383,7 +413,8 @@ static void read_client(FuzzInput *in, World *world, unsigned number)
     client->chr = world->chrs[number % world->monitor_count];
     client->shares = world->client_count > world->monitor_count;
     client->waits = (flags & 1) ^ (number > 0); /* who comes after another wants to know whether anybody is there */
-    client->step_count = 1 + (flags >> 1) % STEPS_MAX;
+    client->negotiates = (flags >> 1) % 3;
+    client->step_count = 1 + (flags >> 3) % STEPS_MAX;
     for (unsigned i = 0; i < client->step_count; i++) {
         uint8_t which;
 
@@ -403,20 +434,17 @@ static void read_scenario(FuzzInput *in, World *world)
 
     world->client_count = 1 + (shape & 3) % CLIENTS_MAX;
     world->monitor_count = MIN(1u + (shape >> 2 & 1), world->client_count);
-    world->event_count = (shape >> 3) % (EVENTS_MAX + 1);
     for (unsigned i = 0; i < world->monitor_count; i++) {
         world->chrs[i] = qemu_chr_new_socket("monitor");
     }
     for (unsigned i = 0; i < world->client_count; i++) {
         read_client(in, world, i);
     }
-    for (unsigned i = 0; i < world->event_count; i++) {
-        world->events[i] = fuzz_byte(in);
-    }
 }
 
 static void start(World *world)
 {
+    qemu_sem_init(&world->pokes, 0);
     monitor_init_globals();
     for (unsigned i = 0; i < world->monitor_count; i++) {
         monitor_init_qmp(world->chrs[i]);
@@ -432,6 +460,8 @@ static void start(World *world)
 static void stop(World *world)
 {
     bql_unlock();
+    __atomic_store_n(&world->vcpu_ends, true, __ATOMIC_SEQ_CST);
+    qemu_sem_post(&world->pokes);
     qemu_thread_join(&world->vcpu);
     bql_lock();
     __atomic_store_n(&world->cleaning, true, __ATOMIC_SEQ_CST);
@@ -453,6 +483,7 @@ static void stop(World *world)
     for (unsigned i = 0; i < world->monitor_count; i++) {
         qemu_chr_delete(world->chrs[i]);
     }
+    qemu_sem_destroy(&world->pokes);
     monitor_cleanup_globals();
 }
 
@@ -472,14 +503,8 @@ static void run(FuzzInput *in)
 }
 
 static const char *const windows[] = {
-    "cleanup-with-commands-unanswered",
-    "command-during-cleanup",
-    "command-in-pieces",
-    "event-arrives",
-    "hang-up-with-commands-unanswered",
-    "next-client-is-served",
-    "out-of-band-overtakes",
-    NULL,
+    "cleanup-with-commands-unanswered", "command-during-cleanup", "command-in-pieces",     "event-arrives",
+    "hang-up-with-commands-unanswered", "next-client-is-served",  "out-of-band-overtakes", NULL,
 };
 
 const FuzzTarget fuzz_target = { .name = "monitor", .run = run, .windows = windows };
