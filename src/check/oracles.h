@@ -5,6 +5,8 @@
 #include "check/check.h"
 
 bool check_quiescence(const SchedResult *result, CheckResult *verdict);
+/* Does a thread wait for a lock that it, or one that waits for it, holds? Then nothing else needs to be said of it. */
+bool check_lock_cycle(void);
 bool check_late(const SchedResult *result, CheckResult *verdict);
 bool check_livelock(const SchedResult *result, CheckResult *verdict);
 bool check_stack_overflow(const SchedResult *result, CheckResult *verdict);

@@ -25,6 +25,19 @@ static SchedThread *choose_culprit(const CheckWait *waits, unsigned count)
     return count ? sched_thread_by_id(waits[0].waiter) : NULL;
 }
 
+bool check_lock_cycle(void)
+{
+    CheckWait waits[WAITS_MAX];
+    unsigned count = check_waits(check_trace(), waits, WAITS_MAX);
+
+    for (unsigned i = 0; i < count; i++) {
+        if (waits[i].in_cycle) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void deadlock(CheckResult *verdict)
 {
     CheckWait waits[WAITS_MAX];
