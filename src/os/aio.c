@@ -186,12 +186,15 @@ long os_aio_submit(aio_context_t id, long count, struct iocb **iocbs)
     if (!context || count < 0) {
         return -EINVAL;
     }
+    if (count && os_aio_fault(OS_AIO_REFUSED)) {
+        return -ENOMEM;
+    }
     limit = batch_limit(context, count);
     for (long i = 0; i < count; i++) {
         OsAioRequest *request;
         int error;
 
-        os_reads(&iocbs[i], sizeof(iocbs[i]));
+        os_reads(&iocbs[i], sizeof(uintptr_t));
         error = i == limit ? -EAGAIN : os_aio_prepare(context, iocbs[i], &request);
         if (error) {
             return i ? i : error;

@@ -80,6 +80,7 @@ int os_eventfd_signal(int fd, uint64_t count);
 #define OS_AIO_SHORT       2u /* a request of two blocks or more moves only some of them */
 #define OS_AIO_SHORT_BATCH 4u /* io_submit takes only the first ones of several */
 #define OS_AIO_EAGAIN      8u /* io_submit takes none; only while a request is in flight, or an event waits in the ring */
+#define OS_AIO_REFUSED     16u /* io_submit fails with -ENOMEM for the first of a batch, and takes none */
 void os_aio_set_faults(unsigned faults);
 
 /* AIO contexts not destroyed; events in rings that nobody took. After sched_run() has returned, any thread. */

@@ -270,7 +270,7 @@ static SchedPlan plan_of(unsigned seed)
 
 typedef struct Observed {
     unsigned faults;
-    unsigned orders[3], inside, errors, shorts, batches, refusals, tail_first;
+    unsigned orders[3], inside, errors, shorts, batches, refusals, refused;
 } Observed;
 
 #define FLIGHT 3
@@ -289,6 +289,7 @@ static void submit_flight(io_context_t ctx, int fd, struct iocb *iocbs, Observed
 
         observed->batches += ret > 0 && ret < FLIGHT - done;
         observed->refusals += ret == -EAGAIN;
+        observed->refused += ret == -ENOMEM;
         done += ret > 0 ? ret : 0;
     }
 }
@@ -348,7 +349,8 @@ static void any_order(void)
 static void faults_one_by_one(void)
 {
     Observed errors = fly_often(OS_AIO_ERRORS, 100), shorts = fly_often(OS_AIO_SHORT, 100),
-             batches = fly_often(OS_AIO_SHORT_BATCH, 100), refusals = fly_often(OS_AIO_EAGAIN | OS_AIO_SHORT_BATCH, 400);
+             batches = fly_often(OS_AIO_SHORT_BATCH, 100), refused = fly_often(OS_AIO_REFUSED, 100),
+             refusals = fly_often(OS_AIO_EAGAIN | OS_AIO_SHORT_BATCH, 400);
 
     g_assert_cmpuint(errors.errors, >, 0);
     g_assert_cmpuint(errors.shorts + errors.batches + errors.refusals, ==, 0);
@@ -356,6 +358,8 @@ static void faults_one_by_one(void)
     g_assert_cmpuint(shorts.errors + shorts.batches + shorts.refusals, ==, 0);
     g_assert_cmpuint(batches.batches, >, 0);
     g_assert_cmpuint(batches.errors + batches.shorts + batches.refusals, ==, 0);
+    g_assert_cmpuint(refused.refused, >, 0);
+    g_assert_cmpuint(refused.errors + refused.shorts + refused.batches + refused.refusals, ==, 0);
     g_assert_cmpuint(refusals.refusals, >, 0);
 }
 
