@@ -113,8 +113,9 @@ void aio_set_fd_poll(AioContext *ctx, int fd, IOHandler *io_poll_begin, IOHandle
     qemu_lockcnt_inc(&ctx->list_lock);
     handler = find_aio_handler(ctx, fd);
     if (handler) {
-        handler->io_poll_begin = io_poll_begin;
-        handler->io_poll_end = io_poll_end;
+        /* Another thread's loop may poll it already: it then has one phase without a beginning, or without an end. */
+        qatomic_set(&handler->io_poll_begin, io_poll_begin);
+        qatomic_set(&handler->io_poll_end, io_poll_end);
     }
     qemu_lockcnt_dec(&ctx->list_lock);
 }
@@ -165,8 +166,12 @@ static void begin_polling(AioContext *ctx, AioHandler *handler)
         return;
     }
     handler->idle_rounds = 0;
-    if (ctx->poll_started && handler->io_poll_begin) {
-        aio_handler_call(handler, handler->io_poll_begin);
+    if (ctx->poll_started) {
+        IOHandler *begin = qatomic_read(&handler->io_poll_begin);
+
+        if (begin) {
+            aio_handler_call(handler, begin);
+        }
     }
     LIST_INSERT_HEAD(&ctx->poll_aio_handlers, handler, node_poll);
 }

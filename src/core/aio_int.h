@@ -10,7 +10,7 @@
  * One file descriptor of a context.
  *
  * Filled in before it appears in aio_handlers and not changed after, but for: the io_poll_begin and io_poll_end
- * callbacks and everything below them, which belong to the loop; deleted, which is set once under list_lock; the
+ * callbacks, which any thread may set (atomic), and everything below them, which belongs to the loop; deleted, which is set once under list_lock; the
  * lists' links.
  */
 struct AioHandler {

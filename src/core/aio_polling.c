@@ -38,7 +38,7 @@ static AioPolled poll_set_started(AioContext *ctx, AioHandlerList *ready, bool s
     }
     ctx->poll_started = started;
     LIST_FOREACH_SAFE(handler, &ctx->poll_aio_handlers, node_poll, next) {
-        IOHandler *announce = started ? handler->io_poll_begin : handler->io_poll_end;
+        IOHandler *announce = started ? qatomic_read(&handler->io_poll_begin) : qatomic_read(&handler->io_poll_end);
 
         if (announce && !aio_handler_is_deleted(handler)) {
             aio_handler_call(handler, announce);
@@ -73,9 +73,11 @@ static AioPolled drop_idle_handlers(AioContext *ctx, AioHandlerList *ready)
         if (handler->idle_rounds <= IDLE_ROUNDS_MAX) {
             continue;
         }
+        IOHandler *end = qatomic_read(&handler->io_poll_end);
+
         LIST_SAFE_REMOVE(handler, node_poll);
-        if (handler->io_poll_end && !aio_handler_is_deleted(handler)) {
-            aio_handler_call(handler, handler->io_poll_end);
+        if (end && !aio_handler_is_deleted(handler)) {
+            aio_handler_call(handler, end);
             result = MAX(result, poll_handler(ctx, ready, handler)); /* invariant 3 */
         }
     }
