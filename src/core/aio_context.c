@@ -19,6 +19,7 @@
 #include "core/atomic.h"
 #include "core/fatal.h"
 #include "core/graph_lock.h"
+#include "core/linux_aio.h"
 #include "core/main_loop.h"
 #include "core/sanitizer.h"
 #include "core/thread_pool.h"
@@ -156,6 +157,10 @@ void aio_context_finalize(GSource *source)
     }
     SANITIZER_ACQUIRE(ctx);
     thread_pool_free_aio(ctx->thread_pool);
+    if (ctx->linux_aio) {
+        laio_detach_aio_context(ctx->linux_aio, ctx);
+        laio_cleanup(ctx->linux_aio);
+    }
     core_assert(SLIST_EMPTY(&ctx->scheduled_coroutines));
     core_assert(STAILQ_EMPTY(&ctx->bh_slice_list)); /* or an aio_bh_poll() is under way */
     qemu_bh_delete(ctx->co_schedule_bh);

@@ -75,6 +75,11 @@ struct AioContext {
 
     QEMUTimerList timer_list;
 
+    /* Made at first use; of the home thread, and of whoever frees the context. aio_max_batch: the largest batch of requests
+     * for io_submit, 0 for the default; set before the first request. */
+    struct LinuxAioState *linux_aio;
+    int64_t aio_max_batch;
+
     /* Made at first use; of the home thread, and of whoever frees the context. The limits: home thread. */
     struct ThreadPoolAio *thread_pool;
     int thread_pool_min, thread_pool_max;
@@ -164,7 +169,8 @@ void aio_context_set_thread_pool_params(AioContext *ctx, int min, int max);
  */
 void aio_set_fd_handler(AioContext *ctx, int fd, IOHandler *io_read, IOHandler *io_write, AioPollFn *io_poll,
                         IOHandler *io_poll_ready, void *opaque);
-/* Called in the home thread when a phase of polling begins and ends. The handler must have been set. Home thread. */
+/* Called in the home thread when a phase of polling begins and ends. The handler must have been set. Any thread; a phase that is under
+ * way when they are set has one of the two calls only. */
 void aio_set_fd_poll(AioContext *ctx, int fd, IOHandler *io_poll_begin, IOHandler *io_poll_end);
 
 /* The same for notifiers; io_poll gets the EventNotifier. */

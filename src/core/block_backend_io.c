@@ -165,7 +165,8 @@ static void coroutine_fn blk_aio_entry(void *opaque)
 {
     BlkAioRequest *acb = opaque;
 
-    acb->ret = blk_co_do_request(acb->blk, acb->request, acb->offset, acb->qiov->size, acb->qiov, acb->flags);
+    acb->ret = blk_co_do_request(acb->blk, acb->request, acb->offset, acb->qiov ? (int64_t)acb->qiov->size : 0, acb->qiov,
+                                 acb->flags);
     acb->ended = true;
     blk_aio_complete(acb);
 }
@@ -204,4 +205,9 @@ void blk_aio_pwritev(BlockBackend *blk, int64_t offset, QEMUIOVector *qiov, Bdrv
                      void *opaque)
 {
     blk_aio_prwv(blk, bdrv_co_pwritev, offset, qiov, flags, cb, opaque);
+}
+
+void blk_aio_flush(BlockBackend *blk, BlockCompletionFunc *cb, void *opaque)
+{
+    blk_aio_prwv(blk, blk_do_flush, 0, NULL, 0, cb, opaque);
 }

@@ -5,7 +5,9 @@
 
 #include "core/aio_context.h"
 #include "core/coroutine.h"
+#include "core/defer_call.h"
 #include "core/fatal.h"
+#include "core/linux_aio.h"
 #include "core/main_loop.h"
 #include "core/monitor.h"
 #include "core/qmp_json.h"
@@ -17,6 +19,7 @@
 void core_thread_reset(void)
 {
     bql_thread_reset();
+    defer_call_thread_reset();
     aio_context_thread_reset();
     coroutine_thread_reset();
     rcu_thread_reset();
@@ -45,6 +48,7 @@ void core_reset(void)
         core_fatal("leak", "%u AioContexts were not freed", aio_context_live_count());
     }
     rcu_reset();
+    laio_reset();
     bql_destroy();
     core_thread_reset();
 }

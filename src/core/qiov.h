@@ -17,6 +17,7 @@ typedef struct QEMUIOVector {
     int niov;
     size_t size; /* sum of the pieces, in bytes */
     struct iovec local_iov;
+    int nalloc; /* pieces that there is room for; 0: the list is not the vector's own */
 } QEMUIOVector;
 
 /* One piece: bytes at buf. The vector must not be moved afterwards. */
@@ -25,6 +26,7 @@ static inline void qemu_iovec_init_buf(QEMUIOVector *qiov, void *buf, size_t byt
     qiov->local_iov = (struct iovec){ .iov_base = buf, .iov_len = bytes };
     qiov->iov = &qiov->local_iov;
     qiov->niov = 1;
+    qiov->nalloc = 0;
     qiov->size = bytes;
 }
 
@@ -33,11 +35,22 @@ static inline void qemu_iovec_init_external(QEMUIOVector *qiov, struct iovec *io
 {
     qiov->iov = iov;
     qiov->niov = niov;
+    qiov->nalloc = 0;
     qiov->size = 0;
     for (int i = 0; i < niov; i++) {
         qiov->size += iov[i].iov_len;
     }
 }
+
+/* A list of its own, with room for alloc_hint pieces and no piece yet; to be destroyed. */
+void qemu_iovec_init(QEMUIOVector *qiov, int alloc_hint);
+void qemu_iovec_destroy(QEMUIOVector *qiov);
+void qemu_iovec_reset(QEMUIOVector *qiov); /* no piece again */
+void qemu_iovec_add(QEMUIOVector *qiov, void *base, size_t bytes);
+/* Append the pieces of a range of another one; the memory is shared. */
+void qemu_iovec_concat(QEMUIOVector *to, const QEMUIOVector *from, size_t offset, size_t bytes);
+/* Fill a range, which lies inside the vector. */
+void qemu_iovec_memset(QEMUIOVector *qiov, size_t offset, int value, size_t bytes);
 
 typedef enum QiovDirection { QIOV_FROM_BUFFER, QIOV_TO_BUFFER } QiovDirection;
 

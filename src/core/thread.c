@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "core/core.h"
+#include "core/defer_call.h"
 #include "core/fatal.h"
 
 static void check(int error, const char *what)
@@ -229,11 +230,14 @@ typedef struct ThreadStart {
 static void *thread_start(void *opaque)
 {
     ThreadStart start = *(ThreadStart *)opaque;
+    void *result;
 
     free(opaque);
     core_thread_reset();
     pthread_setname_np(pthread_self(), start.name);
-    return start.function(start.argument);
+    result = start.function(start.argument);
+    defer_call_thread_reset();
+    return result;
 }
 
 void qemu_thread_create(QemuThread *thread, const char *name, void *(*function)(void *), void *argument, int mode)
