@@ -61,6 +61,19 @@ void fuzz_violated(const char *format, ...)
     sched_fail("assertion", "%s", message);
 }
 
+/* ---- the disk */
+
+const char *fuzz_file(const char *name)
+{
+    return name; /* in the simulated OS: below the folder that the process runs in, and nowhere on its disk */
+}
+
+void fuzz_disk_faults(bool requests, bool batches)
+{
+    os_aio_set_faults((requests ? OS_AIO_ERRORS | OS_AIO_SHORT : 0) |
+                      (batches ? OS_AIO_SHORT_BATCH | OS_AIO_EAGAIN | OS_AIO_REFUSED : 0));
+}
+
 /* ---- windows */
 
 void fuzz_reached(const char *window)
@@ -115,7 +128,12 @@ static void execute(void)
     SchedPlan plan;
     size_t plan_bytes = sched_plan_decode(&plan, last_data, last_size);
     FuzzInput input = { .data = last_data, .size = last_size - plan_bytes };
-    SchedLimits limits = { .steps = fuzz_target.steps_max, .late_ns = fuzz_target.late_ns, .disturb = fuzz_target.disturbs };
+    SchedLimits limits = {
+        .steps = fuzz_target.steps_max,
+        .late_ns = fuzz_target.late_ns,
+        .recursion = fuzz_target.recursion_max,
+        .disturb = fuzz_target.disturbs,
+    };
 
     last_result = sched_run(body, &input, &plan, &limits);
     last_verdict = check_judge(last_result);

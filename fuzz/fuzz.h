@@ -62,6 +62,7 @@ typedef struct FuzzTarget {
     const char *name;            /* as the source file and the corpus folder */
     void (*run)(FuzzInput *in);  /* the scenario, on a fresh main thread; must leave nothing behind */
     uint64_t steps_max;          /* step bound; 0: the scheduler's default */
+    uint32_t recursion_max;      /* a return address this often on one stack is a stack overflow; 0: the default */
     uint64_t late_ns;            /* a wakeup that only a timer brings after this much virtual time is late; 0: the default */
     bool disturbs;               /* blocking calls may be interrupted, and transfers cut short, where the input asks */
     const char *const
@@ -79,6 +80,13 @@ __attribute__((noreturn, format(printf, 1, 2))) void fuzz_violated(const char *f
             fuzz_violated("%s: invariant '%s' does not hold (%s:%d)", __func__, #condition, __FILE__, __LINE__); \
         }                                                                                                        \
     } while (0)
+
+/* A path for a file of this name, until the next call. */
+const char *fuzz_file(const char *name);
+
+/* Which faults of the disk the input may choose from now on, in flavours that are simulated: requests that fail or move only a part;
+ * batches of which io_submit takes only a part, nothing for now, or not the first one. */
+void fuzz_disk_faults(bool requests, bool batches);
 
 /* The execution is in this window, one of the target's .windows: the reachability test counts in how many it was. At most 64 names;
  * static storage. */

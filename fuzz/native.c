@@ -44,6 +44,21 @@ void fuzz_reached(const char *window)
     (void)window;
 }
 
+/* Below the folder that the process runs in: it must be on a disk that does O_DIRECT. */
+const char *fuzz_file(const char *name)
+{
+    static char path[64];
+
+    g_snprintf(path, sizeof(path), "wakefuzz-%d-%s", getpid(), name);
+    return path;
+}
+
+void fuzz_disk_faults(bool requests, bool batches)
+{
+    (void)requests;
+    (void)batches; /* the real disk does not fail on demand */
+}
+
 static double seconds(void)
 {
     return (double)(g_get_monotonic_time() - started_us) / 1e6;

@@ -32,6 +32,21 @@ AioContext *scenario_context(Scenario *scenario, unsigned index)
     return index == 0 ? qemu_get_aio_context() : iothread_get_aio_context(scenario->threads[index - 1]);
 }
 
+void scenario_enter(Scenario *scenario)
+{
+    qemu_mutex_lock(&scenario->lock);
+    scenario->running++;
+    qemu_mutex_unlock(&scenario->lock);
+}
+
+void scenario_leave(Scenario *scenario)
+{
+    qemu_mutex_lock(&scenario->lock);
+    scenario->running--;
+    qemu_cond_signal(&scenario->ended);
+    qemu_mutex_unlock(&scenario->lock);
+}
+
 static void coroutine_fn started_entry(void *opaque)
 {
     Started started = *(Started *)opaque;
@@ -43,10 +58,7 @@ static void coroutine_fn started_entry(void *opaque)
         scenario->running_main--;
         return;
     }
-    qemu_mutex_lock(&scenario->lock);
-    scenario->running--;
-    qemu_cond_signal(&scenario->ended);
-    qemu_mutex_unlock(&scenario->lock);
+    scenario_leave(scenario);
 }
 
 void scenario_start(Scenario *scenario, unsigned index, void (*function)(void *), void *opaque)
@@ -57,9 +69,7 @@ void scenario_start(Scenario *scenario, unsigned index, void (*function)(void *)
     if (index == 0) {
         scenario->running_main++;
     } else {
-        qemu_mutex_lock(&scenario->lock);
-        scenario->running++;
-        qemu_mutex_unlock(&scenario->lock);
+        scenario_enter(scenario);
     }
     aio_co_schedule(scenario_context(scenario, index), qemu_coroutine_create(started_entry, started));
 }

@@ -39,6 +39,10 @@ void scenario_start(Scenario *scenario, unsigned index, void (*function)(void *)
 /* Wait until all coroutines of scenario_start() have ended. */
 void scenario_wait(Scenario *scenario);
 
+/* Something else is under way in an io thread, for which scenario_wait() waits; it has ended. Any thread. */
+void scenario_enter(Scenario *scenario);
+void scenario_leave(Scenario *scenario);
+
 /* Let what is ready in the running coroutine's context have a turn. In a coroutine. */
 void scenario_pause(void);
 
