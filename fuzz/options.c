@@ -18,7 +18,7 @@ const char *__asan_default_options(void)
 const char *__tsan_default_options(void)
 {
     /* The default goes on after a report, and libFuzzer then saves an empty artifact. A deadlock is ours to prove, not to suspect. */
-    return "halt_on_error=1:exitcode=77:detect_deadlocks=0:report_signal_unsafe=0";
+    return "halt_on_error=1:exitcode=77:detect_deadlocks=0:report_signal_unsafe=0:atexit_sleep_ms=0";
 }
 
 const char *__ubsan_default_options(void)

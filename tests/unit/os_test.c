@@ -16,7 +16,7 @@ static GString *transcript;
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)
 {
-    return "report_mutex_bugs=0:report_destroy_locked=0:detect_deadlocks=0";
+    return "report_mutex_bugs=0:report_destroy_locked=0:detect_deadlocks=0:atexit_sleep_ms=0";
 }
 
 const char *__asan_default_options(void);

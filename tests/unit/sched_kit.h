@@ -33,7 +33,7 @@
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)
 {
-    return "report_bugs=0";
+    return "report_bugs=0:atexit_sleep_ms=0";
 }
 #endif
 

@@ -24,7 +24,9 @@ from windows import cases as window_cases
 
 CPUS = os.cpu_count() or 1
 SIMULATED = ("plain", "asan", "tsan")
+FAULT_FLAVOURS = ("asan", "plain")  # in which faults are looked for
 SHOWN_LINES = 30
+HUNT_S, HUNT_LEAST_S = 120, 5  # the short hunt, all of it; and for one target
 CRASHER_REPLAYS = 5  # processes for each fault and flavour; tests/corpus/replay --fault makes more
 
 
@@ -63,7 +65,18 @@ class Tally:
 
 # ---- builds and their tests
 
-def build_flavours(tally, names, goals):
+def goals_of(flavour, faults):
+    """
+    What to build of a flavour. Every fault there is in plain, so that each patch compiles; elsewhere the programs that are run: crashers are
+    replayed in all flavours, and looked for in asan and plain.
+    """
+    if flavour == "plain" and faults:
+        return ["all", "faults"]
+    return ["all"] + [build.goal(flavour, build.program(flavour, fault=name, replay=replay)) for name in faults
+                      for replay in ((False, True) if flavour in FAULT_FLAVOURS else (True,))]
+
+
+def build_flavours(tally, names, faults):
     """Returns those that could be built. Compiler warnings are errors in all of them."""
     built = []
     for name in names:
@@ -73,7 +86,7 @@ def build_flavours(tally, names, goals):
                     build.configure(name, "-Dflavour=plain", "-Dlibfuzzer=false", environment={"CC": "gcc"})
                     build.ninja(name, [])
             else:
-                build.build(name, goals if name in SIMULATED else [])
+                build.build(name, goals_of(name, faults) if name in SIMULATED else [])
             built.append(name)
             tally.case(f"build {name}", True)
         except CannotRun as error:
@@ -184,7 +197,9 @@ def stopped_by_sanitizer(path, crasher):
 
 # ---- the fixed core stays silent
 
-def short_hunt(tally, flavours, seconds):
+def short_hunt(tally, flavours):
+    """About HUNT_S seconds in all, however many targets there are."""
+    seconds = max(HUNT_LEAST_S, HUNT_S * CPUS // (len(build.targets()) * len(flavours)))
     arguments = [ROOT / "tools" / "hunt", "--time", seconds]
     for flavour in flavours:
         arguments += ["--flavour", flavour]
@@ -257,6 +272,12 @@ def scripts(tally):
         tally.leave_out(str(test), reason)
 
 
+def rates(tally):
+    """What performance.md was measured with still measures. The figures are not looked at: machines differ."""
+    status, output = call([ROOT / "tests" / "bench" / "rates", "--flavour", "plain", "--seconds", 0.05, build.targets()[0]])
+    tally.case("tests/bench/rates measures", status == 0 and re.search(r"^\S+ +plain( +[\d,]+){5}$", output, re.MULTILINE), output)
+
+
 # ---- the lane: QEMU's own code, where sources are given
 
 def stamps(folder):
@@ -320,7 +341,7 @@ def run(tally, quick, trees):
     runs, processes = (10, 2) if quick else (100, 4)
 
     tally.section("builds: " + ", ".join(everything))
-    built = build_flavours(tally, everything, ["all"] + (["faults"] if faults and not quick else []))
+    built = build_flavours(tally, everything, [] if quick else faults)
     tally.end_section()
     if not built:
         return
@@ -341,10 +362,10 @@ def run(tally, quick, trees):
             tally.section(f"{len(faults)} faults")
             for name in build.unseen_faults():
                 tally.leave_out(f"fault {name}", "it needs a store buffer, which is not simulated")
-            fault_starts(tally, faults, ("asan", "plain"), 120, CRASHER_REPLAYS)  # twice what the table allows: CI machines are shared
+            fault_starts(tally, faults, FAULT_FLAVOURS, 120, CRASHER_REPLAYS)  # twice what the table allows: CI machines are shared
             tally.end_section()
             tally.section("a short hunt")
-            short_hunt(tally, ("asan", "tsan"), 20)
+            short_hunt(tally, ("asan", "tsan"))
             tally.end_section()
     else:
         tally.case("corpus, faults and hunt", False, "not all flavours could be built")
@@ -360,6 +381,8 @@ def run(tally, quick, trees):
     order_comments(tally)
     documents(tally)
     scripts(tally)
+    if "plain" in built:
+        rates(tally)
     if quick:
         tally.leave_out("clang-tidy; flavours tsan, native, gcc", QUICK)
     elif "plain" in built:
