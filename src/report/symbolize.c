@@ -214,6 +214,14 @@ static bool from_system_header(Dwarf_Die *die)
     return file && strncmp(file, "/usr/", 5) == 0;
 }
 
+/* "work" for "__wrap_work", which is how the linker calls what stands before a function. */
+static const char *unwrapped(const char *name)
+{
+    static const char wrap[] = "__wrap_";
+
+    return strncmp(name, wrap, sizeof(wrap) - 1) == 0 ? name + sizeof(wrap) - 1 : name;
+}
+
 /* The functions around address, innermost first. Returns how many; 0 when the debug information does not know. */
 static unsigned frames_by_debug_info(Dwarf_Die *unit, Dwarf_Addr address, ReportFrame *frames)
 {
@@ -238,7 +246,7 @@ static unsigned frames_by_debug_info(Dwarf_Die *unit, Dwarf_Addr address, Report
         ReportFrame *frame = &frames[count++];
         const char *name = dwarf_diename(&scopes[i]);
 
-        frame->function = strdup(name ? name : "??");
+        frame->function = strdup(name ? unwrapped(name) : "??");
         frame->inlined = tag == DW_TAG_inlined_subroutine;
         frame->system_header = frame->inlined && from_system_header(&scopes[i]);
         if (count == 1) {
@@ -259,6 +267,8 @@ static unsigned frames_by_debug_info(Dwarf_Die *unit, Dwarf_Addr address, Report
 /* "work" for "work.part.0": how a compiler cut a function up is nobody's business. */
 static const char *plain_name(const char *symbol)
 {
+    symbol = unwrapped(symbol);
+
     size_t length = strcspn(symbol, ".");
 
     return symbol[length] && length ? strndup(symbol, length) : strdup(symbol);

@@ -47,6 +47,24 @@ __attribute__((noinline)) static void outer_function_plainly(void)
     kept++;
 }
 
+void __wrap_work(void);
+
+__attribute__((noinline)) void __wrap_work(void)
+{
+    note_caller(__LINE__);
+    kept++;
+}
+
+/* /report/symbolize/wrapped: a function that the linker put before another has the other's name. */
+static void test_wrapped(void)
+{
+    const ReportFrame *frames;
+
+    __wrap_work();
+    g_assert_cmpuint(report_symbolize(place.pc, &frames), ==, 1);
+    g_assert_cmpstr(frames[0].function, ==, "work");
+}
+
 /* /report/symbolize/caller: function, line, and a path that begins at the root of the source tree. */
 static void test_caller(void)
 {
@@ -174,6 +192,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/report/symbolize/caller", test_caller);
     g_test_add_func("/report/symbolize/inlined", test_inlined);
+    g_test_add_func("/report/symbolize/wrapped", test_wrapped);
     g_test_add_func("/report/symbolize/library", test_library);
     g_test_add_func("/report/symbolize/nowhere", test_nowhere);
     g_test_add_func("/report/symbolize/kept", test_kept);
