@@ -14,7 +14,8 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE_S = 120
-FILES = ("storage-daemon/qemu-storage-daemon.c", "block/graph-lock.c")
+FILES = {"storage-daemon/qemu-storage-daemon.c": "", "block/graph-lock.c": "", "block/linux-aio.c": "laio_deferred_fn",
+         "monitor/qmp.c": "qmp_dispatcher_co"}
 
 
 class LaneTest(unittest.TestCase):
@@ -33,9 +34,9 @@ class LaneTest(unittest.TestCase):
 
     def tree(self, name="tree", version="10.2.2", configure="exit 0", files=FILES):
         tree = self.folder / name
-        for file in files:
+        for file, text in files.items():
             (tree / file).parent.mkdir(parents=True, exist_ok=True)
-            (tree / file).touch()
+            (tree / file).write_text(text, "ascii")
         tree.mkdir(exist_ok=True)
         (tree / "VERSION").write_text(version + "\n", "ascii")
         (tree / "configure").write_text(f"#!/bin/sh\n{configure}\n", "ascii")
@@ -77,7 +78,7 @@ class LaneTest(unittest.TestCase):
         self.refused("does not hold QEMU's sources", self.tree(version="ten"))
 
     def test_a_tree_without_the_storage_daemon_is_too_old(self):
-        self.refused("QEMU 4.2.0", self.tree(version="4.2.0", files=()))
+        self.refused("QEMU 4.2.0", self.tree(version="4.2.0", files={}))
 
     def test_a_path_with_a_space(self):
         self.refused("no path with a space", self.tree("two words"))
@@ -90,6 +91,17 @@ class LaneTest(unittest.TestCase):
 
     def test_starts_must_be_a_number(self):
         self.refused("'0' is not a whole number from 1", self.tree(), "--starts", "0")
+
+    def test_a_target_whose_code_this_version_has_not(self):
+        files = {**FILES, "monitor/qmp.c": "another dispatcher"}
+        self.refused("QEMU 10.2.2 has not what qemu_monitor attacks: nothing like 'qmp_dispatcher_co' in monitor/qmp.c",
+                     self.tree(files=files), "qemu_monitor")
+
+    def test_the_others_are_built_without_it_and_one_line_says_so(self):
+        self.shim("meson", "echo 1.7.0")
+        files = {name: text for name, text in FILES.items() if name != "monitor/qmp.c"}
+        output = self.refused("does not configure", self.tree(files=files, configure="exit 1"))
+        self.assertIn("qemu_monitor is left out, as QEMU 10.2.2 has not what it attacks: no monitor/qmp.c", output)
 
     # ---- what is missing
 

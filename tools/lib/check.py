@@ -305,7 +305,10 @@ def lane_target(tally, name, program, folder):
     _, output = call([program, "-max_total_time=20", "-seed=1", f"-artifact_prefix={folder}/"])
     for found in folder.glob("crash-*"):
         verdict = re.search(r"panic: ([a-z-]+):", output)
-        lane_replay(tally, f"{name}: what it finds has one hash", program, found, [verdict[1]] if verdict else [])
+        if verdict:
+            lane_replay(tally, f"{name}: what it finds has one hash", program, found, [verdict[1]])
+        else:
+            tally.leave_out(f"{name}: what it finds has one hash", "a sanitizer or a signal ended the execution before it had one")
 
 
 def lane_replay(tally, name, program, path, verdicts):

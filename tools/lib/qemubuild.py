@@ -26,7 +26,8 @@ FLAVOURS = ("plain", "asan")
 
 # Where QEMU's code meets the simulator: the linker sends calls of these to fuzz/qemu/program.c.
 WRAPPED = ("qemu_alloc_stack", "qemu_free_stack", "qemu_coroutine_new", "qemu_coroutine_delete", "qemu_coroutine_create",
-           "qemu_coroutine_switch", "qemu_thread_create", "call_rcu1", "drain_call_rcu", "qemu_signalfd")
+           "qemu_coroutine_switch", "qemu_thread_create", "call_rcu1", "drain_call_rcu", "qemu_co_sleep_wake", "qemu_co_sleep_ns_wakeable",
+           "aio_co_wake", "qemu_signalfd")
 # The storage daemon has all of it: block layer, io threads, monitor, exports. Of its own object main() is put aside.
 PROGRAM = "storage-daemon/qemu-storage-daemon"
 PROGRAM_SOURCE = "storage-daemon/qemu-storage-daemon.c"
