@@ -41,6 +41,7 @@ static const SchedResult *last_result;
 static CheckResult last_verdict;
 static const uint8_t *last_data;
 static size_t last_size;
+static const SchedPlan *given_plan; /* instead of the one at the end of last_data */
 static Shared *shared; /* NULL: this program does not fork */
 static uint64_t executions;
 static double started;
@@ -126,7 +127,7 @@ static void body(void *opaque)
 static void execute(void)
 {
     SchedPlan plan;
-    size_t plan_bytes = sched_plan_decode(&plan, last_data, last_size);
+    size_t plan_bytes = given_plan ? 0 : sched_plan_decode(&plan, last_data, last_size);
     FuzzInput input = { .data = last_data, .size = last_size - plan_bytes };
     SchedLimits limits = {
         .steps = fuzz_target.steps_max,
@@ -135,7 +136,7 @@ static void execute(void)
         .disturb = fuzz_target.disturbs,
     };
 
-    last_result = sched_run(body, &input, &plan, &limits);
+    last_result = sched_run(body, &input, given_plan ? given_plan : &plan, &limits);
     last_verdict = check_judge(last_result);
 }
 
@@ -187,6 +188,13 @@ static void execute_elsewhere(void)
     }
 }
 
+static void leave_windows(void)
+{
+    for (size_t i = 0; i < window_count; i++) {
+        windows[i].entered = false;
+    }
+}
+
 const CheckResult *driver_execute(const uint8_t *data, size_t size)
 {
     executions++;
@@ -195,13 +203,25 @@ const CheckResult *driver_execute(const uint8_t *data, size_t size)
     }
     last_data = data;
     last_size = size;
-    for (size_t i = 0; i < window_count; i++) {
-        windows[i].entered = false;
-    }
+    leave_windows();
     if (shared) {
         execute_elsewhere();
     } else {
         execute();
+    }
+    return &last_verdict;
+}
+
+const CheckResult *driver_execute_plan(const uint8_t *scenario, size_t size, const SchedPlan *plan)
+{
+    executions++;
+    if (!warm_up_failed) {
+        last_data = scenario;
+        last_size = size;
+        leave_windows();
+        given_plan = plan;
+        execute();
+        given_plan = NULL;
     }
     return &last_verdict;
 }
@@ -298,6 +318,14 @@ void driver_abort(void)
     }
     fflush(NULL);
     abort();
+}
+
+void driver_describe(const CheckResult *verdict, char key[REPORT_KEY_BYTES], char *summary, size_t summary_size)
+{
+    ReportFinding finding = { .result = last_result, .check = verdict };
+
+    report_finding_key(&finding, key);
+    report_summary(&finding, summary, summary_size);
 }
 
 /* ---- start */

@@ -8,6 +8,7 @@
 
 #include "check/check.h"
 #include "fuzz/fuzz.h"
+#include "report/report.h"
 #include "sched/sched.h"
 
 /* Prepare scheduler, simulated OS, oracles and report, and run the empty input until what is built lazily stands. Exits with
@@ -18,8 +19,18 @@ void driver_init(void);
  * result for each. */
 const CheckResult *driver_execute(const uint8_t *data, size_t size);
 
+/* The same with the two parts of an input apart, the scenario's bytes and a plan; and in this process even where the program forks
+ * for each execution, for whoever has forked already. */
+const CheckResult *driver_execute_plan(const uint8_t *scenario, size_t size, const SchedPlan *plan);
+
 /* The scheduler's result of the last driver_execute(). */
 const SchedResult *driver_result(void);
+
+/* What makes the last execution's finding the same as another (report_finding_key()), and its one-line summary. */
+void driver_describe(const CheckResult *verdict, char key[REPORT_KEY_BYTES], char *summary, size_t summary_size);
+
+/* Called, where it is not NULL, when a sanitizer begins to report what it has found; the process ends after that. On a fiber. */
+extern void (*driver_sanitizer_hook)(void);
 
 /* Print the report on the last execution. name: of the input's file, for the replay command; NULL: none. */
 void driver_report(FILE *stream, const CheckResult *verdict, const char *program, const char *name);

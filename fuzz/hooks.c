@@ -4,7 +4,20 @@
  *
  * The runtimes call these hooks at the start of a report; the process ends after it.
  */
+#include <stddef.h>
+
+#include "fuzz/driver.h"
 #include "sched/sched.h"
+
+void (*driver_sanitizer_hook)(void);
+
+static void sanitizer_reports(void)
+{
+    sched_passthrough_begin();
+    if (driver_sanitizer_hook) {
+        driver_sanitizer_hook();
+    }
+}
 
 void __asan_on_error(void);
 void __ubsan_on_report(void);
@@ -12,16 +25,16 @@ void __tsan_on_report(void *report);
 
 void __asan_on_error(void)
 {
-    sched_passthrough_begin();
+    sanitizer_reports();
 }
 
 void __ubsan_on_report(void)
 {
-    sched_passthrough_begin();
+    sanitizer_reports();
 }
 
 void __tsan_on_report(void *report)
 {
     (void)report;
-    sched_passthrough_begin();
+    sanitizer_reports();
 }

@@ -50,6 +50,13 @@ typedef void ReportVisitCoroutine(const ReportCoroutine *coroutine, void *opaque
 /* enumerate() calls visit() for each coroutine that is suspended at the end of an execution. NULL: there are none. */
 void report_set_coroutines(void (*enumerate)(ReportVisitCoroutine *visit, void *opaque));
 
+/*
+ * What makes two findings the same: the verdict with, for a lost wakeup, the waiting function, the one that should have woken it and the
+ * object of its condition; for others, functions of the stack or the message. Neither addresses nor numbers enter.
+ */
+enum { REPORT_KEY_BYTES = 512 };
+void report_finding_key(const ReportFinding *finding, char key[REPORT_KEY_BYTES]);
+
 /* The summary without "panic: ": "missed-wakeup: main waits in ...". For tools that list findings. */
 void report_summary(const ReportFinding *finding, char *text, size_t size);
 

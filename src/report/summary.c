@@ -79,7 +79,7 @@ const ReportStack *report_culprit_stack(const ReportFacts *facts)
 
 /* ------------------------------------------------------------------------------------------- functions */
 
-static const char *waiter_function(const ReportFinding *finding, const ReportFacts *facts)
+const char *report_waiter_function(const ReportFinding *finding, const ReportFacts *facts)
 {
     const CheckCause *cause = &finding->check->cause;
     CheckTrace trace = check_trace();
@@ -95,7 +95,7 @@ static const char *waiter_function(const ReportFinding *finding, const ReportFac
 }
 
 /* The function to blame: that did not wake the waiter, or that took its wakeup. */
-static const char *waker_function(const ReportFinding *finding)
+const char *report_waker_function(const ReportFinding *finding)
 {
     const CheckCause *cause = &finding->check->cause;
     CheckTrace trace = check_trace();
@@ -114,9 +114,9 @@ static const char *waker_function(const ReportFinding *finding)
 static void say_lost_wakeup(Text *text, const ReportFinding *finding, const ReportFacts *facts)
 {
     const CheckCause *cause = &finding->check->cause;
-    const char *waker = waker_function(finding);
+    const char *waker = report_waker_function(finding);
 
-    text_add(text, "%s waits in %s, %s", check_thread_name(cause->waiter), waiter_function(finding, facts),
+    text_add(text, "%s waits in %s, %s", check_thread_name(cause->waiter), report_waiter_function(finding, facts),
              waker ? waker : "nobody");
     text_add(text, !waker ? " woke it" : cause->take_step == CHECK_NO_STEP ? " did not wake it" : " took its wakeup");
 }
@@ -350,8 +350,8 @@ void report_dedup_token(const ReportFinding *finding, const ReportFacts *facts, 
     switch (finding->check->verdict) {
     case CHECK_MISSED_WAKEUP:
     case CHECK_LATE_WAKEUP:
-        add_function(&token, waiter_function(finding, facts));
-        add_function(&token, waker_function(finding));
+        add_function(&token, report_waiter_function(finding, facts));
+        add_function(&token, report_waker_function(finding));
         break;
     case CHECK_DEADLOCK:
         add_deadlock(&token, facts);

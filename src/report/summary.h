@@ -26,6 +26,10 @@ void report_facts_free(ReportFacts *facts);
 /* The culprit's stack, or an empty one. */
 const ReportStack *report_culprit_stack(const ReportFacts *facts);
 
+/* The function in which a missed or late wakeup's waiter waits; the one that should have woken it, NULL where that is unknown. */
+const char *report_waiter_function(const ReportFinding *finding, const ReportFacts *facts);
+const char *report_waker_function(const ReportFinding *finding);
+
 /* "missed-wakeup: main waits in A, B did not wake it": one line, without the final newline. */
 void report_sentence(const ReportFinding *finding, const ReportFacts *facts, char text[REPORT_SUMMARY_BYTES]);
 

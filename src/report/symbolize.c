@@ -322,6 +322,7 @@ typedef struct Entry {
     uintptr_t pc; /* 0: free */
     ReportFrame *frames;
     unsigned count;
+    size_t number; /* in order of the questions */
 } Entry;
 
 static Entry *entries;
@@ -380,10 +381,27 @@ unsigned report_symbolize(uintptr_t pc, const ReportFrame **frames)
         }
         memcpy(entry->frames, found, entry->count * sizeof(*found));
         entry->pc = pc;
-        entries_used++;
+        entry->number = entries_used++;
     }
     *frames = entry->frames;
     return entry->count;
+}
+
+size_t report_symbolized_count(void)
+{
+    return entries_used;
+}
+
+size_t report_symbolized_since(size_t n, uintptr_t *pcs, size_t max)
+{
+    size_t stored = 0;
+
+    for (size_t i = 0; i < entry_slots && stored < max; i++) {
+        if (entries[i].pc && entries[i].number >= n) {
+            pcs[stored++] = entries[i].pc;
+        }
+    }
+    return stored;
 }
 
 const ReportFrame *report_function_at(uintptr_t pc)

@@ -30,6 +30,11 @@ typedef struct ReportFrame {
  */
 unsigned report_symbolize(uintptr_t pc, const ReportFrame **frames);
 
+/* How many addresses have been asked for so far, and which they are from the n-th on: at most max; returns how many were stored. A forked
+ * child tells its parent, so that the next child knows the answers from the start. */
+size_t report_symbolized_count(void);
+size_t report_symbolized_since(size_t n, uintptr_t *pcs, size_t max);
+
 /* The innermost function at this address that is no inline function of a system header. */
 const ReportFrame *report_function_at(uintptr_t pc);
 

@@ -166,6 +166,21 @@ void sched_on_abandon(void (*function)(void))
     abandon_hook = function;
 }
 
+void sched_replace_overrides(const SchedOverride *overrides, uint32_t count)
+{
+    engine.replaced_overrides = overrides;
+    engine.replaced_override_count = count;
+}
+
+const SchedResult *sched_result_so_far(void)
+{
+    engine.result.trace_hash = sched_trace_.hash;
+    engine.result.steps = sched_trace_.count;
+    engine.result.time_ns = sched_clock_now;
+    engine.result.threads = engine.thread_count;
+    return &engine.result;
+}
+
 void sched_set_learning(bool on)
 {
     engine.learning = on;
@@ -193,6 +208,8 @@ static void begin_plan(const SchedPlan *plan)
     SchedBase base = plan->base;
 
     engine.plan = *plan;
+    engine.overrides = engine.replaced_overrides ? engine.replaced_overrides : engine.plan.overrides;
+    engine.override_count = engine.replaced_overrides ? engine.replaced_override_count : plan->override_count;
     sched_random_seed(&engine.random, plan->seed);
     if (base == SCHED_BASE_MIXED) {
         base = (SchedBase)(SCHED_BASE_WALK + sched_random_below(&engine.random, SCHED_BASE_MIXED - SCHED_BASE_WALK));

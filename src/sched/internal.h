@@ -184,6 +184,8 @@ typedef struct Engine {
     SchedThread *ready_first, *ready_last;
     SchedThread *probe; /* the only thread that may run, during the experiment */
     SchedThread *idle; /* the last thread to block or end, when nobody can run */
+    const SchedOverride *overrides, *replaced_overrides; /* those in force; those of sched_replace_overrides() */
+    uint32_t override_count, replaced_override_count;
     SchedLimits limits;
     SchedContext root;
     SchedRandom random;

@@ -135,6 +135,16 @@ int sched_init(void);
  * so that reports can look at them. The result is valid until the next call. */
 const SchedResult *sched_run(void (*body)(void *), void *argument, const SchedPlan *plan, const SchedLimits *limits);
 
+/*
+ * Until called with NULL: executions take these overrides instead of their plan's, however many there are. Sorted by (thread,
+ * decision), not copied. For whoever shrinks an execution, whose deviations may be more than a plan can hold. Kernel thread, outside
+ * an execution.
+ */
+void sched_replace_overrides(const SchedOverride *overrides, uint32_t count);
+
+/* The result of an execution that cannot end, as far as it is known: a sanitizer is about to end the process. Any thread. */
+const SchedResult *sched_result_so_far(void);
+
 /* End the execution as SCHED_FAILED with a verdict name (static storage) and a message. Does not return on a fiber. */
 __attribute__((noreturn, format(printf, 2, 3))) void sched_fail(const char *verdict, const char *format, ...);
 

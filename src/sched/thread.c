@@ -21,7 +21,7 @@ static void *get_fiber(void *id)
 
 static void thread_reset(SchedThread *thread, void *(*function)(void *), void *argument)
 {
-    const SchedOverride *override = engine.plan.overrides, *end = override + engine.plan.override_count;
+    const SchedOverride *override = engine.overrides, *end = override + engine.override_count;
 
     while (override < end && override->thread < thread->id) {
         override++;
