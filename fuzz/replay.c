@@ -1,8 +1,10 @@
 /*
  * TARGET-replay [-n N] [--quiet] [--windows] FILE|FOLDER...
+ * TARGET-replay --describe FILE...
+ * TARGET-replay --minimize FILE --output FILE [--seconds N]
  * TARGET-replay --policy NAME [--seed N] [--executions N] [--seconds N]
  *
- * The second form draws random scenarios and plans of one policy until it finds something, for the table of policies: "walk" draws that
+ * --describe and --minimize are minimize.h's; the wakefuzz command calls them. The last form draws random scenarios and plans of one policy until it finds something, for the table of policies: "walk" draws that
  * base alone, "walk+c" with constraints; "default" is what the mutator draws.
  *
  * Runs each file N times in this process and prints one line a file: verdict, trace hash, steps. Two runs of a file that differ are
@@ -15,15 +17,17 @@
 #include <string.h>
 
 #include "fuzz/driver.h"
+#include "fuzz/minimize.h"
+#include "fuzz/probe.h"
 #include "sched/mutate.h"
 
 #define SCENARIO_BYTES_MAX 32u
 
-static gchar *policy;
+static gchar *policy, *minimized, *output;
 static gint64 policy_seed = 1, executions_max = 100000;
 static gdouble seconds_max = 60;
 static gint repeats = 1;
-static gboolean quiet, show_windows;
+static gboolean quiet, show_windows, describe;
 static gchar **paths;
 static bool findings, trouble;
 static const char *program;
@@ -196,38 +200,21 @@ static int hunt(void)
     return 0;
 }
 
-int main(int argc, char **argv)
+static int describe_all(void)
 {
-    GOptionEntry entries[] = {
-        { "runs", 'n', 0, G_OPTION_ARG_INT, &repeats, "run each file N times and compare (default 1)", "N" },
-        { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "no reports, only the lines", NULL },
-        { "windows", 0, 0, G_OPTION_ARG_NONE, &show_windows, "print how many executions entered each window", NULL },
-        { "policy", 0, 0, G_OPTION_ARG_STRING, &policy, "hunt with plans of this policy", "NAME" },
-        { "seed", 0, 0, G_OPTION_ARG_INT64, &policy_seed, "of --policy (default 1)", "N" },
-        { "executions", 0, 0, G_OPTION_ARG_INT64, &executions_max, "of --policy, at most (default 100000)", "N" },
-        { "seconds", 0, 0, G_OPTION_ARG_DOUBLE, &seconds_max, "of --policy, at most (default 60)", "N" },
-        { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &paths, NULL, "FILE|FOLDER..." },
-        { NULL, 0, 0, 0, NULL, NULL, NULL },
-    };
-    GOptionContext *context = g_option_context_new(NULL);
-    GError *error = NULL;
+    int status = 0;
 
-    program = argv[0];
-    g_option_context_add_main_entries(context, entries, NULL);
-    if (!g_option_context_parse(context, &argc, &argv, &error) || (!paths && !policy) || repeats < 1) {
-        fprintf(stderr, "%s: %s\nusage: %s [-n N] [--quiet] [--windows] FILE|FOLDER...\n", program,
-                error    ? error->message
-                : !paths ? "no file given"
-                         : "-n takes a number from 1",
-                program);
-        return 2;
+    for (int i = 0; paths[i]; i++) {
+        int one = describe_file(program, paths[i]);
+
+        status = MAX(status, one);
+        fflush(stdout);
     }
-    g_option_context_free(context);
-    driver_init();
-    sched_install_fault_handler();
-    if (policy) {
-        return hunt();
-    }
+    return status;
+}
+
+static int run_all(void)
+{
     for (int i = 0; paths[i]; i++) {
         if (g_file_test(paths[i], G_FILE_TEST_IS_DIR)) {
             run_folder(paths[i]);
@@ -240,4 +227,48 @@ int main(int argc, char **argv)
     }
     g_strfreev(paths);
     return trouble ? 2 : findings ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    GOptionEntry entries[] = {
+        { "runs", 'n', 0, G_OPTION_ARG_INT, &repeats, "run each file N times and compare (default 1)", "N" },
+        { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "no reports, only the lines", NULL },
+        { "windows", 0, 0, G_OPTION_ARG_NONE, &show_windows, "print how many executions entered each window", NULL },
+        { "describe", 0, 0, G_OPTION_ARG_NONE, &describe, "one line of fields for each file, with what makes findings the same",
+          NULL },
+        { "minimize", 0, 0, G_OPTION_ARG_FILENAME, &minimized, "make a finding's input small", "FILE" },
+        { "output", 0, 0, G_OPTION_ARG_FILENAME, &output, "where --minimize writes", "FILE" },
+        { "policy", 0, 0, G_OPTION_ARG_STRING, &policy, "hunt with plans of this policy", "NAME" },
+        { "seed", 0, 0, G_OPTION_ARG_INT64, &policy_seed, "of --policy (default 1)", "N" },
+        { "executions", 0, 0, G_OPTION_ARG_INT64, &executions_max, "of --policy, at most (default 100000)", "N" },
+        { "seconds", 0, 0, G_OPTION_ARG_DOUBLE, &seconds_max, "of --policy and --minimize, at most (default 60)", "N" },
+        { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &paths, NULL, "FILE|FOLDER..." },
+        { NULL, 0, 0, 0, NULL, NULL, NULL },
+    };
+    GOptionContext *context = g_option_context_new(NULL);
+    GError *error = NULL;
+
+    program = argv[0];
+    g_option_context_add_main_entries(context, entries, NULL);
+    if (!g_option_context_parse(context, &argc, &argv, &error) || (!paths && !policy && !minimized) || repeats < 1 ||
+        !minimized != !output) {
+        fprintf(stderr, "%s: %s\nusage: %s [-n N] [--quiet] [--windows] FILE|FOLDER...\n", program,
+                error                   ? error->message
+                : !minimized != !output ? "--minimize and --output go together"
+                : !paths                ? "no file given"
+                                        : "-n takes a number from 1",
+                program);
+        return 2;
+    }
+    g_option_context_free(context);
+    driver_init();
+    if (describe || minimized) {
+        probe_init();
+    }
+    sched_install_fault_handler();
+    return policy      ? hunt()
+           : minimized ? minimize_file(program, minimized, output, seconds_max)
+           : describe  ? describe_all()
+                       : run_all();
 }

@@ -1,0 +1,300 @@
+/*
+ * The order of the passes, and what is kept on disk meanwhile. See minimize.h and minimizer.h.
+ *
+ *  1. The finding as it is: its key is what every later probe must have.
+ *  2. Rewritten as first-in-first-out order with records, all of them.
+ *  3. Records left out until each one is needed.
+ *  4. Bytes of the scenario deleted, zeroed, lowered; then the finding is looked for in simpler scenarios; again, until nothing helps.
+ *  5. Fewer preemptions by other records; lower numbers; fewer steps.
+ *  6. Findings of other kinds that probes met are shrunk until an input can hold them, and saved beside.
+ */
+#include "fuzz/minimize.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "fuzz/minimizer.h"
+
+enum { ROUNDS_MAX = 12 };
+#define OTHERS_SECONDS 2.0 /* for each finding of another kind */
+
+static const char *output_path;
+static bool output_failed;
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    minimizer_stop();
+}
+
+static bool read_file(const char *program, const char *path, gchar **data, gsize *size)
+{
+    GError *error = NULL;
+
+    if (!g_file_get_contents(path, data, size, &error)) {
+        fprintf(stderr, "%s: %s\n", program, error->message);
+        g_error_free(error);
+        return false;
+    }
+    return true;
+}
+
+/* ---- what is kept */
+
+/* Written beside and renamed: at each moment the file is whole. */
+static bool write_recipe(const Recipe *recipe, const char *path)
+{
+    GBytes *bytes = recipe_to_bytes(recipe);
+    GError *error = NULL;
+    gsize size;
+    const char *data;
+    bool good;
+
+    if (!bytes) {
+        return false;
+    }
+    data = g_bytes_get_data(bytes, &size);
+    good = g_file_set_contents(path, data ? data : "", (gssize)size, &error);
+    if (!good) {
+        fprintf(stderr, "\n%s\n", error->message);
+        g_error_free(error);
+    }
+    g_bytes_unref(bytes);
+    return good;
+}
+
+static void on_improvement(const Minimizer *m)
+{
+    if (m->cost.overflow) {
+        return;
+    }
+    output_failed = !write_recipe(&m->best, output_path);
+    if (isatty(STDERR_FILENO)) {
+        fprintf(stderr, "\r%" PRIu64 " bytes, %" PRIu64 " preemptions, %" PRIu64 " probes ", m->cost.bytes, m->preemptions,
+                probe_executions());
+    }
+}
+
+/* ---- the passes */
+
+/* Without one of the parts of a plan that was not rewritten. */
+static bool minimize_plan(Minimizer *m)
+{
+    GArray *batch = minimizer_batch();
+    Recipe plain = recipe_copy(&m->best);
+
+    memset(&plain.plan, 0, sizeof(plain.plan));
+    plain.plan.atomics = m->best.plan.atomics;
+    minimizer_batch_add(batch, plain);
+    for (unsigned i = 0; i < m->best.plan.constraint_count; i++) {
+        Recipe less = recipe_copy(&m->best);
+
+        less.plan.constraints[i] = less.plan.constraints[--less.plan.constraint_count];
+        minimizer_batch_add(batch, less);
+    }
+    if (m->best.plan.count_count) {
+        Recipe less = recipe_copy(&m->best);
+
+        less.plan.count_count = 0;
+        minimizer_batch_add(batch, less);
+    }
+    return minimizer_try(m, batch, MINIMIZER_CHEAPER) >= 0;
+}
+
+static void minimize_all(Minimizer *m)
+{
+    bool again = true;
+
+    minimize_overrides(m);
+    for (unsigned round = 0; again && round < ROUNDS_MAX && !minimizer_stopped(m); round++) {
+        again = m->as_written && minimize_plan(m);
+        again = minimize_scenario(m) || again;
+        again = minimize_overrides(m) || again;
+        again = minimize_search(m) || again;
+        again = minimize_preemptions(m) || again;
+        again = minimize_numbers(m) || again;
+    }
+}
+
+/* Is base FIFO with the deviations the same finding? It is, unless there are more of them than the scheduler writes down. */
+static void rewrite(Minimizer *m)
+{
+    GArray *batch = minimizer_batch();
+
+    minimizer_batch_add(batch, recipe_pure(&m->best, m->deviations, m->deviation_count));
+    m->as_written = minimizer_try(m, batch, MINIMIZER_SAME_KEY) < 0 && !minimizer_stopped(m);
+}
+
+/* ---- findings of other kinds */
+
+static char *free_name(const char *verdict)
+{
+    char *name = NULL;
+
+    for (unsigned n = 1;; n++) {
+        name = g_strdup_printf("%s.other-%s-%u", output_path, verdict, n);
+        if (!g_file_test(name, G_FILE_TEST_EXISTS)) {
+            return name;
+        }
+        g_free(name);
+    }
+}
+
+static void save_other(const Minimizer *m, const MinimizerOther *other)
+{
+    Minimizer trial;
+    ProbeResult result;
+    char *name;
+
+    if (!probe_one(&other->recipe, &result) || strcmp(result.key, other->key) != 0) {
+        printf("unsaved %s\t%s\n", other->verdict, other->key);
+        return;
+    }
+    minimizer_begin_trial(&trial, m, &other->recipe, &result);
+    trial.deadline = minimizer_now() + OTHERS_SECONDS;
+    minimize_overrides(&trial);
+    name = free_name(other->verdict);
+    if (write_recipe(&trial.best, name)) {
+        printf("other %s\t%s\t%s\n", other->verdict, name, other->key);
+    } else {
+        printf("unsaved %s\t%s\n", other->verdict, other->key);
+    }
+    g_free(name);
+    minimizer_end(&trial);
+}
+
+/* ---- the whole */
+
+static double cpu_seconds(int who)
+{
+    struct rusage usage;
+
+    getrusage(who, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
+}
+
+static void print_result(const Minimizer *m, const ProbeResult *first, size_t first_bytes, double seconds)
+{
+    printf("verdict %s\nkey %s\nsummary %s\nhash %016" PRIx64 "\n", m->verdict, m->key, m->summary, m->hash);
+    printf("bytes %zu %" PRIu64 "\npreemptions %" PRIu64 " %" PRIu64 "\nsteps %" PRIu64 " %" PRIu64 "\n", first_bytes,
+           m->cost.bytes, first->preemptions, m->preemptions, first->steps, m->steps);
+    printf("scenario %zu\nrecords %" PRIu32 "\nrewritten %s\n", m->best.scenario_size, m->best.override_count,
+           m->as_written ? "no" : "yes");
+    printf("probes %" PRIu64 "\nforks %" PRIu64 "\nseconds %.3f\ncpu_seconds %.3f\nstopped %s\n", probe_executions(),
+           probe_forks(), seconds, cpu_seconds(RUSAGE_SELF) + cpu_seconds(RUSAGE_CHILDREN), minimizer_stopped(m) ? "yes" : "no");
+}
+
+/* The file as it is on disk, in a child of its own: the finding that it was, or something went wrong. */
+static bool verify(const Minimizer *m, const char *program)
+{
+    ProbeResult result;
+    gchar *data;
+    gsize size;
+    Recipe recipe;
+    bool good;
+
+    if (output_failed || !read_file(program, output_path, &data, &size)) {
+        return false;
+    }
+    recipe = recipe_from_bytes((const uint8_t *)data, size);
+    good = probe_one(&recipe, &result) && strcmp(result.key, m->key) == 0 && result.hash == m->hash;
+    if (!good) {
+        fprintf(stderr, "%s: %s does not replay as it was found: %s\n", program, output_path, result.summary);
+    }
+    recipe_free(&recipe);
+    g_free(data);
+    return good;
+}
+
+static void save_original(const gchar *data, gsize size)
+{
+    output_failed = !g_file_set_contents(output_path, data, (gssize)size, NULL);
+}
+
+static int minimize(const char *program, Minimizer *m, const Recipe *original, const gchar *data, gsize size)
+{
+    double started = minimizer_now();
+    ProbeResult first;
+    bool good;
+
+    if (!probe_one(original, &first)) {
+        fprintf(stderr, "%s: no finding: nothing to minimize (is it the right target, fault and flavour?)\n", program);
+        return 2;
+    }
+    save_original(data, size);
+    if (output_failed) {
+        fprintf(stderr, "%s: cannot write %s\n", program, output_path);
+        return 2;
+    }
+    minimizer_begin(m, original, &first);
+    m->improved = on_improvement;
+    rewrite(m);
+    minimize_all(m);
+    if (isatty(STDERR_FILENO)) {
+        fputc('\n', stderr);
+    }
+    good = verify(m, program);
+    print_result(m, &first, size, minimizer_now() - started);
+    for (guint i = 0; i < m->others->len; i++) {
+        save_other(m, &g_array_index(m->others, MinimizerOther, i));
+    }
+    return good ? 0 : 2;
+}
+
+static void clear_other(gpointer other)
+{
+    recipe_free(&((MinimizerOther *)other)->recipe);
+}
+
+int minimize_file(const char *program, const char *path, const char *output, double seconds)
+{
+    SchedRandom random;
+    Minimizer m = { .random = &random, .deadline = minimizer_now() + seconds };
+    struct sigaction interrupt = { .sa_handler = on_interrupt };
+    Recipe original;
+    gchar *data;
+    gsize size;
+    int status;
+
+    if (!read_file(program, path, &data, &size)) {
+        return 2;
+    }
+    output_path = output;
+    sched_random_seed(&random, 0);
+    sigaction(SIGINT, &interrupt, NULL);
+    sigaction(SIGTERM, &interrupt, NULL);
+    m.others = g_array_new(FALSE, FALSE, sizeof(MinimizerOther));
+    g_array_set_clear_func(m.others, clear_other);
+    original = recipe_from_bytes((const uint8_t *)data, size);
+    status = minimize(program, &m, &original, data, size);
+    minimizer_end(&m);
+    recipe_free(&original);
+    g_array_free(m.others, TRUE);
+    g_free(data);
+    return status;
+}
+
+int describe_file(const char *program, const char *path)
+{
+    ProbeResult result;
+    Recipe recipe;
+    gchar *data;
+    gsize size;
+    bool finding;
+
+    if (!read_file(program, path, &data, &size)) {
+        return 2;
+    }
+    recipe = recipe_from_bytes((const uint8_t *)data, size);
+    finding = probe_one(&recipe, &result);
+    printf("%s\t%s\t%zu\t%" PRIu64 "\t%" PRIu64 "\t%016" PRIx64 "\t%s\t%s\n", path, result.verdict, size, result.preemptions,
+           result.steps, result.hash, result.key, result.summary);
+    recipe_free(&recipe);
+    g_free(data);
+    return finding;
+}

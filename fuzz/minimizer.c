@@ -1,0 +1,217 @@
+/* See minimizer.h. */
+#include "fuzz/minimizer.h"
+
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+enum { OTHERS_MAX = 16, OTHERS_PATIENCE = 32 };
+
+static volatile sig_atomic_t stop_asked;
+
+void minimizer_stop(void)
+{
+    stop_asked = 1;
+}
+
+double minimizer_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+bool minimizer_stopped(const Minimizer *m)
+{
+    return stop_asked || minimizer_now() > m->deadline;
+}
+
+/* ---- cost */
+
+static uint64_t varint_bytes(uint32_t value)
+{
+    return value < 0x80 ? 1 : value < 0x4000 ? 2 : 3;
+}
+
+static MinimizerCost cost_of(const Recipe *recipe, const ProbeResult *result)
+{
+    MinimizerCost cost = { .preemptions = result->preemptions, .steps = result->steps, .weight = recipe->plan.atomics };
+    GBytes *bytes = recipe_to_bytes(recipe);
+
+    if (bytes) {
+        cost.bytes = g_bytes_get_size(bytes);
+        g_bytes_unref(bytes);
+    } else {
+        cost.overflow = recipe->override_count;
+        cost.bytes = recipe->scenario_size;
+    }
+    for (size_t i = 0; i < recipe->scenario_size; i++) {
+        cost.weight += recipe->scenario[i];
+    }
+    for (uint32_t i = 0; i < recipe->override_count; i++) {
+        const SchedOverride *o = &recipe->overrides[i];
+
+        cost.bytes += bytes ? 0 : 1 + varint_bytes(o->decision);
+        cost.weight += o->thread + (o->choice == SCHED_CHOICE_CLOCK ? 1u : o->choice);
+    }
+    return cost;
+}
+
+bool minimizer_cheaper(const MinimizerCost *a, const MinimizerCost *b)
+{
+    const uint64_t x[] = { a->overflow, a->preemptions, a->bytes, a->weight, a->steps };
+    const uint64_t y[] = { b->overflow, b->preemptions, b->bytes, b->weight, b->steps };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(x); i++) {
+        if (x[i] != y[i]) {
+            return x[i] < y[i];
+        }
+    }
+    return false;
+}
+
+/* ---- the best */
+
+/* The shortest way to write the execution: where all its deviations were kept, first-in-first-out order with them. */
+static Recipe normal_form(const Minimizer *m, const Recipe *recipe, const ProbeResult *result)
+{
+    return m->as_written || !result->complete ? recipe_copy(recipe)
+                                              : recipe_pure(recipe, result->deviations, result->deviation_count);
+}
+
+/* Take a recipe whose execution is known. */
+static void take(Minimizer *m, const Recipe *recipe, const ProbeResult *result)
+{
+    Recipe taken = normal_form(m, recipe, result);
+
+    recipe_free(&m->best);
+    g_free(m->deviations);
+    m->best = taken;
+    m->deviations = g_memdup2(result->deviations, result->deviation_count * sizeof(SchedOverride));
+    m->deviation_count = result->deviation_count;
+    m->cost = cost_of(&taken, result);
+    m->hash = result->hash;
+    m->steps = result->steps;
+    m->preemptions = result->preemptions;
+    m->threads = result->threads;
+    memcpy(m->decisions, result->decisions, sizeof(m->decisions));
+    g_strlcpy(m->summary, result->summary, sizeof(m->summary));
+    g_strlcpy(m->verdict, result->verdict, sizeof(m->verdict));
+    if (m->improved) {
+        m->improved(m);
+    }
+}
+
+void minimizer_begin(Minimizer *m, const Recipe *recipe, const ProbeResult *result)
+{
+    g_strlcpy(m->key, result->key, sizeof(m->key));
+    take(m, recipe, result);
+}
+
+void minimizer_begin_trial(Minimizer *trial, const Minimizer *m, const Recipe *recipe, const ProbeResult *result)
+{
+    *trial = (Minimizer){ .others = m->others, .random = m->random, .deadline = m->deadline, .as_written = m->as_written };
+    minimizer_begin(trial, recipe, result);
+}
+
+void minimizer_end(Minimizer *m)
+{
+    recipe_free(&m->best);
+    g_free(m->deviations);
+    m->deviations = NULL;
+}
+
+void minimizer_adopt(Minimizer *m, Minimizer *trial)
+{
+    if (!minimizer_cheaper(&trial->cost, &m->cost)) {
+        minimizer_end(trial);
+        return;
+    }
+    trial->improved = m->improved;
+    minimizer_end(m);
+    *m = *trial;
+    if (m->improved) {
+        m->improved(m);
+    }
+}
+
+/* ---- candidates */
+
+static void clear_recipe(gpointer recipe)
+{
+    recipe_free(recipe);
+}
+
+GArray *minimizer_batch(void)
+{
+    GArray *batch = g_array_new(FALSE, FALSE, sizeof(Recipe));
+
+    g_array_set_clear_func(batch, clear_recipe);
+    return batch;
+}
+
+void minimizer_batch_add(GArray *batch, Recipe recipe)
+{
+    g_array_append_val(batch, recipe);
+}
+
+/* Another defect: the first recipe for each is kept. */
+static void keep_other(Minimizer *m, const Recipe *recipe, const ProbeResult *result)
+{
+    MinimizerOther other = { .recipe = { .scenario = NULL } };
+
+    for (guint i = 0; i < m->others->len; i++) {
+        if (strcmp(g_array_index(m->others, MinimizerOther, i).key, result->key) == 0) {
+            return;
+        }
+    }
+    if (m->others->len == OTHERS_MAX) {
+        return;
+    }
+    other.recipe = recipe_copy(recipe);
+    memcpy(other.verdict, result->verdict, sizeof(other.verdict));
+    memcpy(other.key, result->key, sizeof(other.key));
+    memcpy(other.summary, result->summary, sizeof(other.summary));
+    g_array_append_val(m->others, other);
+}
+
+static bool acceptable(const Minimizer *m, MinimizerRule rule, const Recipe *recipe, const ProbeResult *result)
+{
+    if (rule == MINIMIZER_CHEAPER) {
+        Recipe normal = normal_form(m, recipe, result);
+        MinimizerCost cost = cost_of(&normal, result);
+
+        recipe_free(&normal);
+        return minimizer_cheaper(&cost, &m->cost);
+    }
+    return rule == MINIMIZER_SAME_KEY || (result->complete && result->deviation_count < m->deviation_count);
+}
+
+int minimizer_try(Minimizer *m, GArray *batch, MinimizerRule rule)
+{
+    const Recipe *recipes = &g_array_index(batch, Recipe, 0);
+    unsigned from = 0, others = 0;
+    int accepted = -1;
+
+    while (from < batch->len && accepted < 0 && !minimizer_stopped(m)) {
+        ProbeResult result;
+        unsigned index = from + probe_first(recipes + from, batch->len - from, &result);
+
+        if (index == batch->len) {
+            break;
+        }
+        if (strcmp(result.key, m->key) != 0) {
+            keep_other(m, &recipes[index], &result);
+            if (++others == OTHERS_PATIENCE) {
+                break; /* each costs a fork: where others are that frequent, what comes after them is hardly ours */
+            }
+        } else if (acceptable(m, rule, &recipes[index], &result)) {
+            take(m, &recipes[index], &result);
+            accepted = (int)index;
+        }
+        from = index + 1;
+    }
+    g_array_free(batch, TRUE);
+    return accepted;
+}

@@ -1,0 +1,288 @@
+/*
+ * See probe.h. The child shares one mapping with its parent, in which it leaves what it found:
+ *
+ *     step | parent                                | child
+ *     -----+---------------------------------------+---------------------------------------------------------
+ *        1 | clears the shared mapping, forks      |
+ *        2 |                                       | notes the index of the probe that it begins, runs it
+ *        3 |                                       | no finding: the next one; a finding: writes it down, exits
+ *        4 | waits; no result: the sanitizer's     |
+ *          | report, or the signal, is the finding |
+ *        5 | asks for the code addresses that the  |
+ *          | child had to look up, for its next    |
+ *
+ * The fork is the bare system call: fibers are memory, and go on in the child; libc's would take their stacks for free.
+ */
+#include "fuzz/probe.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "fuzz/probe_text.h"
+#include "fuzz/program.h"
+#include "report/symbolize.h"
+#include "sched/learn.h"
+
+enum { DEVIATIONS_MAX = 8192, PCS_MAX = 4096, CRASH_FRAMES_MAX = 3, OUTPUT_BYTES_MAX = 1 << 16 };
+#define PATIENCE_S 60u /* for one execution: its steps are bounded, but not what it does between two of them */
+
+typedef struct Shared {
+    unsigned current; /* the probe that runs, or has run last */
+    uint64_t executions;
+    bool finished;    /* result holds; false: the process ended in the middle */
+    bool finding;
+    int signal;       /* that ended the program; 0: none */
+    uintptr_t crash_pcs[CRASH_FRAMES_MAX];
+    ProbeResult result;
+    SchedOverride deviations[DEVIATIONS_MAX];
+    size_t pc_count;
+    uintptr_t pcs[PCS_MAX];
+} Shared;
+
+static Shared *shared;
+static int output = -1; /* what children print */
+static uint64_t executions, forks;
+static SchedOverride deviations[DEVIATIONS_MAX];
+
+extern void __asan_init(void) __attribute__((weak));
+extern void __tsan_init(void) __attribute__((weak));
+
+/* ---- in the child */
+
+static void note_execution(const SchedResult *result)
+{
+    ProbeResult *to = &shared->result;
+
+    to->hash = result->trace_hash;
+    to->steps = result->steps;
+    to->preemptions = result->preemptions;
+    to->threads = MIN(result->threads, PROBE_THREADS_MAX);
+    for (uint32_t i = 0; i < to->threads; i++) {
+        to->decisions[i] = sched_learn_decisions(i);
+    }
+    to->complete = result->deviations_complete && result->deviation_count <= DEVIATIONS_MAX;
+    to->deviation_count = MIN(result->deviation_count, DEVIATIONS_MAX);
+    memcpy(shared->deviations, result->deviations, to->deviation_count * sizeof(SchedOverride));
+}
+
+static void before_sanitizer_report(void)
+{
+    note_execution(sched_result_so_far());
+}
+
+/* Return addresses by the chain of frame pointers, as far as it stays on a stack of the program's. */
+static void note_frames(uintptr_t pc, const uintptr_t *frame)
+{
+    shared->crash_pcs[0] = pc;
+    for (unsigned i = 1; i < CRASH_FRAMES_MAX && sched_is_stack((uintptr_t)frame) && frame[1]; i++) {
+        const uintptr_t *next = (const uintptr_t *)frame[0];
+
+        shared->crash_pcs[i] = frame[1];
+        if (next <= frame) {
+            break;
+        }
+        frame = next;
+    }
+}
+
+static void on_crash(int number, siginfo_t *info, void *context)
+{
+    const ucontext_t *machine = context;
+
+    (void)info;
+    shared->signal = number;
+    note_execution(sched_result_so_far());
+    note_frames((uintptr_t)machine->uc_mcontext.gregs[REG_RIP], (const uintptr_t *)machine->uc_mcontext.gregs[REG_RBP]);
+    syscall(SYS_exit_group, 0);
+}
+
+static const CheckResult *run(const Recipe *recipe)
+{
+    SchedPlan plan = recipe->plan;
+
+    plan.override_count = 0;
+    sched_replace_overrides(recipe->override_count ? recipe->overrides : plan.overrides, recipe->override_count);
+    return driver_execute_plan(recipe->scenario, recipe->scenario_size, &plan);
+}
+
+static void child(const Recipe *recipes, unsigned first, unsigned count)
+{
+    size_t known = report_symbolized_count();
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGINT, SIG_IGN);
+    dup2(output, STDOUT_FILENO);
+    dup2(output, STDERR_FILENO);
+    driver_sanitizer_hook = before_sanitizer_report;
+    for (unsigned i = first; i < count && !shared->finding && !(i > first && driver_program.forks); i++) {
+        const CheckResult *verdict;
+
+        shared->current = i;
+        shared->executions++;
+        alarm(PATIENCE_S);
+        verdict = run(&recipes[i]);
+        note_execution(driver_result());
+        if (verdict->verdict != CHECK_NONE) {
+            ProbeResult *to = &shared->result;
+
+            g_strlcpy(to->verdict, check_verdict_name(verdict->verdict), sizeof(to->verdict));
+            driver_describe(verdict, to->key, to->summary, sizeof(to->summary));
+            shared->finding = true;
+        }
+    }
+    shared->pc_count = report_symbolized_since(known, shared->pcs, PCS_MAX);
+    shared->finished = true;
+    syscall(SYS_exit_group, 0);
+}
+
+/* ---- in the parent */
+
+/* The functions where it happened, innermost first, as one word. */
+static void name_crash(char *text, size_t size)
+{
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (unsigned i = 0; i < CRASH_FRAMES_MAX && shared->crash_pcs[i] && used < size; i++) {
+        const ReportFrame *frame = report_function_at(shared->crash_pcs[i] - (i > 0));
+
+        if (frame->file && strncmp(frame->file, "fuzz/", strlen("fuzz/")) == 0) {
+            break;
+        }
+        used += (size_t)snprintf(text + used, size - used, "%s%s", used ? "," : "", frame->function);
+    }
+}
+
+/* The child ended in the middle of an execution: what does that say? */
+static void judge_end(int status)
+{
+    ProbeResult *to = &shared->result;
+    char text[OUTPUT_BYTES_MAX], functions[256];
+    ssize_t length = pread(output, text, sizeof(text) - 1, 0);
+    int number = shared->signal ? shared->signal : WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+
+    text[MAX(length, 0)] = '\0';
+    if (!shared->signal && probe_text_sanitizer(text, to)) {
+        return;
+    }
+    name_crash(functions, sizeof(functions));
+    g_strlcpy(to->verdict, number == SIGALRM ? "timeout" : "crash", sizeof(to->verdict));
+    snprintf(to->key, sizeof(to->key), "%s signal=%d stack=%s", to->verdict, number, functions);
+    snprintf(to->summary, sizeof(to->summary), "%s: %s%s%s", to->verdict,
+             number == SIGALRM ? "no end within a minute"
+             : number          ? strsignal(number)
+                               : "the process ended",
+             functions[0] ? " in " : "", functions);
+}
+
+static void fork_child(const Recipe *recipes, unsigned first, unsigned count)
+{
+    int status = 0;
+    long pid;
+
+    memset(shared, 0, offsetof(Shared, deviations));
+    shared->pc_count = 0;
+    g_strlcpy(shared->result.verdict, "none", sizeof(shared->result.verdict));
+    if (ftruncate(output, 0) || lseek(output, 0, SEEK_SET)) {
+        perror("wakefuzz: the file for a child's output");
+        exit(2);
+    }
+    fflush(NULL);
+    pid = syscall(SYS_fork);
+    if (pid == 0) {
+        child(recipes, first, count);
+    }
+    while (pid > 0 && waitpid((pid_t)pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (pid < 0) {
+        perror("wakefuzz: cannot fork");
+        exit(2);
+    }
+    forks++;
+    executions += shared->executions;
+    if (!shared->finished && first < count) {
+        judge_end(status);
+        shared->finding = true;
+    }
+    for (size_t i = 0; i < shared->pc_count; i++) {
+        const ReportFrame *frames;
+
+        report_symbolize(shared->pcs[i], &frames);
+    }
+}
+
+static void take_result(ProbeResult *result)
+{
+    *result = shared->result;
+    memcpy(deviations, shared->deviations, result->deviation_count * sizeof(SchedOverride));
+    result->deviations = deviations;
+}
+
+unsigned probe_first(const Recipe *recipes, unsigned count, ProbeResult *result)
+{
+    unsigned first = 0;
+
+    while (first < count) {
+        unsigned index;
+        uint64_t hash;
+
+        fork_child(recipes, first, count);
+        if (!shared->finding) {
+            first = shared->current + 1;
+            continue;
+        }
+        index = shared->current;
+        hash = shared->result.hash;
+        if (index > first) {
+            fork_child(recipes, index, index + 1);
+        }
+        if (shared->finding && shared->result.hash == hash) {
+            take_result(result);
+            return index;
+        }
+        first = index + 1;
+    }
+    return count;
+}
+
+bool probe_one(const Recipe *recipe, ProbeResult *result)
+{
+    fork_child(recipe, 0, 1);
+    take_result(result);
+    return shared->finding;
+}
+
+uint64_t probe_executions(void)
+{
+    return executions;
+}
+
+uint64_t probe_forks(void)
+{
+    return forks;
+}
+
+void probe_init(void)
+{
+    static const int crashes[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT };
+    struct sigaction action = { .sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+
+    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    output = memfd_create("wakefuzz-probe", MFD_CLOEXEC);
+    if (shared == MAP_FAILED || output < 0) {
+        fprintf(stderr, "wakefuzz: no memory to share with the processes that run probes: %s\n", strerror(errno));
+        exit(2);
+    }
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < G_N_ELEMENTS(crashes) && !__asan_init && !__tsan_init; i++) {
+        sigaction(crashes[i], &action, NULL); /* a sanitizer has handlers of its own, and says more */
+    }
+}

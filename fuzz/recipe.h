@@ -1,0 +1,33 @@
+/*
+ * A recipe: an input taken apart into pieces that can be changed one by one, the scenario's bytes and the plan with its overrides, of
+ * which there may be more than an input can hold. Any thread; nothing here runs anything.
+ */
+#ifndef WAKEFUZZ_FUZZ_RECIPE_H
+#define WAKEFUZZ_FUZZ_RECIPE_H
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "sched/plan.h"
+
+typedef struct Recipe {
+    uint8_t *scenario;
+    size_t scenario_size;
+    SchedPlan plan;           /* its own overrides are not used */
+    SchedOverride *overrides; /* sorted by (thread, decision), none twice */
+    uint32_t override_count;
+} Recipe;
+
+Recipe recipe_from_bytes(const uint8_t *data, size_t size);
+Recipe recipe_copy(const Recipe *recipe);
+void recipe_free(Recipe *recipe);
+
+/* The same scenario as a first-in-first-out execution with these overrides, in any order. */
+Recipe recipe_pure(const Recipe *recipe, const SchedOverride *overrides, uint32_t count);
+
+bool recipe_equal(const Recipe *a, const Recipe *b);
+
+/* The shortest input that means this. NULL: there are more overrides than an input can hold. */
+GBytes *recipe_to_bytes(const Recipe *recipe);
+
+#endif

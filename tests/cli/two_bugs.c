@@ -1,0 +1,111 @@
+/*
+ * A target with several bugs in it, for the tests of the minimizer: what it shrinks must stay the bug that it was, and here a plainer
+ * input has another one.
+ *
+ * First byte: 0: nothing happens  1 to 191: the easy bug, in every schedule  192 to 254: a hard one, that takes a preemption
+ *             255: the hard one and then the easy one
+ * The second byte chooses the hard one:  0: an update is lost  1: two mutexes are taken in both orders  2: a pointer is used before it is set
+ *              3: memory is used after it was freed
+ */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "core/atomic.h"
+#include "fuzz/fuzz.h"
+
+enum { HARD_UPDATE, HARD_LOCKS, HARD_POINTER, HARD_FREED, HARD_COUNT };
+
+static int counter;
+static int *pointer;
+static pthread_mutex_t first = PTHREAD_MUTEX_INITIALIZER, second = PTHREAD_MUTEX_INITIALIZER;
+
+static void add_one(void)
+{
+    qatomic_set(&counter, qatomic_read(&counter) + 1);
+}
+
+static void lock_both(pthread_mutex_t *a, pthread_mutex_t *b)
+{
+    pthread_mutex_lock(a);
+    pthread_mutex_lock(b);
+    pthread_mutex_unlock(b);
+    pthread_mutex_unlock(a);
+}
+
+__attribute__((noinline)) static int use_pointer(void)
+{
+    return *(volatile int *)qatomic_read(&pointer);
+}
+
+static void *other_thread(void *opaque)
+{
+    unsigned hard = *(unsigned *)opaque;
+
+    switch (hard) {
+    case HARD_UPDATE:
+        add_one();
+        break;
+    case HARD_LOCKS:
+        lock_both(&second, &first);
+        break;
+    case HARD_POINTER:
+        use_pointer();
+        break;
+    default:
+        qatomic_read(&counter);
+        free(qatomic_xchg(&pointer, pointer));
+        break;
+    }
+    return NULL;
+}
+
+static void hard_bug(unsigned hard)
+{
+    int *memory = calloc(1, sizeof(*memory));
+    pthread_t thread;
+
+    counter = 0;
+    pointer = hard == HARD_FREED ? memory : NULL;
+    pthread_create(&thread, NULL, other_thread, &hard);
+    switch (hard) {
+    case HARD_UPDATE:
+        add_one();
+        break;
+    case HARD_LOCKS:
+        lock_both(&first, &second);
+        break;
+    case HARD_POINTER:
+        qatomic_set(&pointer, memory);
+        break;
+    default:
+        for (int i = 0; i < 3; i++) {
+            use_pointer();
+        }
+        break;
+    }
+    pthread_join(thread, NULL);
+    if (hard != HARD_FREED) {
+        free(memory);
+    }
+    fuzz_check(hard != HARD_UPDATE || counter == 2);
+}
+
+static void easy_bug(void)
+{
+    fuzz_violated("%s: an easy one", __func__);
+}
+
+static void run(FuzzInput *in)
+{
+    unsigned kind = fuzz_byte(in);
+    unsigned hard = fuzz_choice(in, HARD_COUNT);
+
+    if (kind >= 192) {
+        hard_bug(hard);
+    }
+    if (kind == 255 || (kind > 0 && kind < 192)) {
+        easy_bug();
+    }
+}
+
+const FuzzTarget fuzz_target = { .name = "two_bugs", .run = run };
