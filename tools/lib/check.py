@@ -258,10 +258,15 @@ def order_comments(tally):
 
 
 def scripts(tally):
-    for path in ("tools/setup", "tools/hunt", "tools/qemu-lane", "tools/check", ".ci/run", "tests/faults/list", "tests/faults/apply"):
+    for path in ("tools/setup", "tools/hunt", "tools/qemu-lane", "tools/check", "tools/wakefuzz", ".ci/run", "tests/faults/list",
+                 "tests/faults/apply"):
         status, output = call(["sh", "-n", ROOT / path])
         tally.case(f"sh -n {path}", status == 0, output)
-    suite = unittest.defaultTestLoader.discover(str(ROOT / "tests" / "tools"), pattern="*_test.py")
+    python_tests(tally, "tools")
+
+
+def python_tests(tally, folder):
+    suite = unittest.defaultTestLoader.discover(str(ROOT / "tests" / folder), pattern="*_test.py")
     result = unittest.TestResult()
     suite.run(result)
     bad = dict(result.failures + result.errors)
@@ -361,11 +366,15 @@ def run(tally, quick, trees):
         if quick:
             tally.leave_out("faults", QUICK)
             tally.leave_out("short hunt", QUICK)
+            tally.leave_out("the wakefuzz command", QUICK)
         else:
             tally.section(f"{len(faults)} faults")
             for name in build.unseen_faults():
                 tally.leave_out(f"fault {name}", "it needs a store buffer, which is not simulated")
             fault_starts(tally, faults, FAULT_FLAVOURS, 120, CRASHER_REPLAYS)  # twice what the table allows: CI machines are shared
+            tally.end_section()
+            tally.section("the wakefuzz command")
+            python_tests(tally, "cli")
             tally.end_section()
             tally.section("a short hunt")
             short_hunt(tally, ("asan", "tsan"))

@@ -1,0 +1,11 @@
+/* The commands of wakefuzz: each parses its own options, prints, and returns the exit status (cli.h). One thread. */
+#ifndef WAKEFUZZ_CLI_COMMANDS_H
+#define WAKEFUZZ_CLI_COMMANDS_H
+
+int command_explain(int argc, char **argv);
+int command_list(int argc, char **argv);
+int command_minimize(int argc, char **argv);
+int command_repro(int argc, char **argv);
+int command_triage(int argc, char **argv);
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * What an input is, as its program says (TARGET-replay --describe). One thread.
+ */
+#ifndef WAKEFUZZ_CLI_DESCRIBE_H
+#define WAKEFUZZ_CLI_DESCRIBE_H
+
+#include "cli/subject.h"
+
+typedef struct Description {
+    char *verdict;  /* "none" for no finding */
+    char *bytes, *preemptions, *steps, *hash;
+    char *key;      /* what makes findings the same */
+    char *summary;  /* one line */
+} Description;
+
+/* Run the subject in a flavour in which it is built. False with a message where it could not be run. */
+bool describe(const Subject *subject, const char *flavour, Description *description);
+/* Run several inputs of one program; descriptions[i] of what could not be run is zero. */
+void describe_many(const char *program, char *const *paths, Description *descriptions);
+void description_free(Description *description);
+bool description_is_finding(const Description *description);
+
+/* The whole report, as text; NULL with a message where there is none. Free it. */
+char *describe_report(const Subject *subject, const char *flavour);
+
+#endif

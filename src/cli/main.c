@@ -1,0 +1,59 @@
+/*
+ * wakefuzz COMMAND [OPTION...] [ARGUMENT...]: what one does with findings and with what finds them. docs/cli.md tells it all.
+ */
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+
+typedef struct Command {
+    const char *name, *arguments, *does;
+    int (*run)(int argc, char **argv);
+} Command;
+
+static const Command commands[] = {
+    { "repro", "FILE", "run an input in every flavour, several times: verdict, how often, trace hash", command_repro },
+    { "explain", "FILE", "print the report on a finding: stacks, step table, root cause", command_explain },
+    { "minimize", "FILE", "make a finding small: few bytes, few preemptions, the same root cause", command_minimize },
+    { "triage", "DIR", "group a folder of findings, with one representative each", command_triage },
+    { "list", "", "targets, faults and flavours", command_list },
+};
+
+static void print_help(FILE *out)
+{
+    fputs("usage: wakefuzz COMMAND [OPTION...] [ARGUMENT...]\n\n", out);
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        char *call = g_strdup_printf("%s %s", commands[i].name, commands[i].arguments);
+
+        fprintf(out, "  %-24s %s\n", call, commands[i].does);
+        g_free(call);
+    }
+    fputs("\nwakefuzz COMMAND --help lists the options. Exit status: 0 done, 1 a finding, 2 it could not.\n", out);
+}
+
+int main(int argc, char **argv)
+{
+    setlocale(LC_CTYPE, "");
+    g_set_prgname("wakefuzz");
+    if (argc < 2) {
+        print_help(stderr);
+        return CLI_COULD_NOT;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return CLI_DONE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("wakefuzz " WAKEFUZZ_VERSION);
+        return CLI_DONE;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            cli_set_command(argv[1]);
+            return commands[i].run(argc - 1, argv + 1);
+        }
+    }
+    return cli_fail("there is no command '%s' (wakefuzz --help lists them)", argv[1]);
+}
