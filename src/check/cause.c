@@ -7,8 +7,8 @@
  * 2. Not every value that differs matters: counters go up and down. The one that matters is the one after which the
  *    resumed waiter parts from the way that it took when it last read the old value at the same place. Of several the
  *    one is taken that was read last before the ways part.
- * 3. Where there is no such old way to compare with: the first that differs, as long as the waiter does what it had done
- *    before; what it reads later it may read because it has left its loop already.
+ * 3. That is so as long as the waiter does what it had done before; what it reads later it may read because it has left
+ *    its loop already, and then counts only where the waiter had looked at it just before it slept.
  * 4. Steps of the experiment are never blamed: the write is one of the execution proper.
  */
 #include "check/cause.h"
@@ -17,6 +17,7 @@
 
 #include "check/cause_wake.h"
 
+enum { OWN_STEPS_MAX = 3 };
 enum { STEPS_OF_A_TURN = 40 }; /* a main loop's turn over two contexts has about 30 */
 
 typedef struct Candidate {
@@ -102,13 +103,15 @@ static size_t next_of(CheckTrace trace, uint32_t thread, size_t after, size_t en
     return CHECK_NO_STEP;
 }
 
-/* Follow the waiter from its old read and from the new one, until it does different things. */
+/* Follow the waiter from its old read and from the new one, until it does different things. Where it has never read the
+ * old value at this place, the new one leads it somewhere else at once, for all that is known. CHECK_NO_STEP: it goes the
+ * same way on either. */
 static size_t parting_of_ways(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t probe_step, uint64_t value)
 {
     size_t old = same_read_before(trace, waiter, probe, probe_step, value), new = probe_step;
 
     if (old == CHECK_NO_STEP) {
-        return CHECK_NO_STEP;
+        return probe_step + 1;
     }
     for (;;) {
         old = next_of(trace, waiter, old, probe->first_step);
@@ -123,6 +126,17 @@ static size_t parting_of_ways(CheckTrace trace, uint32_t waiter, const SchedProb
 }
 
 /* ------------------------------------------------------------------------------------------- candidates */
+
+/* Did the waiter look at it just before it went to sleep, as one does in a loop that waits? */
+static bool looked_before_sleep(CheckTrace trace, uint32_t waiter, size_t sleep_step, size_t look)
+{
+    unsigned own_steps = 0;
+
+    for (size_t i = sleep_step; i-- > look && own_steps < STEPS_OF_A_TURN;) {
+        own_steps += trace.steps[i].thread == waiter;
+    }
+    return own_steps < STEPS_OF_A_TURN;
+}
 
 /* Fill in a candidate from what the waiter read at probe_step. False: this read explains nothing. */
 static bool candidate_at(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t sleep_step, size_t probe_step,
@@ -148,6 +162,9 @@ static bool candidate_at(CheckTrace trace, uint32_t waiter, const SchedProbe *pr
     *candidate = (Candidate){ looked, object, look, probe_step, write, CHECK_NO_STEP };
     if (looked) {
         candidate->parting = parting_of_ways(trace, waiter, probe, probe_step, known_after(&trace.steps[look]));
+        if (candidate->parting == probe_step + 1 && !looked_before_sleep(trace, waiter, sleep_step, look)) {
+            candidate->parting = CHECK_NO_STEP;
+        }
     }
     return write != CHECK_NO_STEP;
 }
@@ -164,8 +181,20 @@ static size_t last_at_place(CheckTrace trace, uint32_t thread, const SchedStep *
     return CHECK_NO_STEP;
 }
 
+/* Only work explains something else at once. What goes up and down with each turn differs, too, but does not matter. */
+static bool parts_soon(CheckTrace trace, const SchedProbe *probe, const Candidate *candidate)
+{
+    size_t step = candidate->probe_step;
+
+    for (unsigned i = 0; i < OWN_STEPS_MAX && step != CHECK_NO_STEP; i++) {
+        step = next_of(trace, trace.steps[candidate->probe_step].thread, step, probe->end_step);
+    }
+    return candidate->parting != CHECK_NO_STEP && (step == CHECK_NO_STEP || candidate->parting <= step);
+}
+
 /* The same for work that the waiter has left to itself: since it last looked at this place it has changed the object,
- * and has gone to sleep without another look. */
+ * and has gone to sleep without another look. Nothing is no work, nor is a counter that
+ * it finds here as it did the last time. */
 static bool own_candidate_at(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t sleep_step, size_t probe_step,
                              Candidate *candidate)
 {
@@ -175,8 +204,9 @@ static bool own_candidate_at(CheckTrace trace, uint32_t waiter, const SchedProbe
     size_t write = last_access(trace, waiter, object, sleep_step);
 
     if (!check_step_reads(read) || object == 0 || written_by_itself(trace, probe, object, probe_step) || look == CHECK_NO_STEP ||
-        write <= look || !check_step_changes(&trace.steps[write]) || trace.steps[write].new_value != read->old_value ||
-        known_after(&trace.steps[look]) == read->old_value) {
+        write <= look || !check_step_changes(&trace.steps[write]) || trace.steps[write].new_value == 0 ||
+        trace.steps[write].new_value != read->old_value || known_after(&trace.steps[look]) == read->old_value ||
+        trace.steps[look].old_value == read->old_value) {
         return false;
     }
     *candidate = (Candidate){
@@ -187,7 +217,7 @@ static bool own_candidate_at(CheckTrace trace, uint32_t waiter, const SchedProbe
         .write_step = write,
         .parting = parting_of_ways(trace, waiter, probe, probe_step, known_after(&trace.steps[look])),
     };
-    return candidate->parting != CHECK_NO_STEP;
+    return parts_soon(trace, probe, candidate);
 }
 
 /* Invariant 2 first, then 3. Where one place reads several objects, such as counters to add up, the condition came true
@@ -297,7 +327,7 @@ static bool find_write(CheckTrace trace, const SchedProbe *probe, CheckCause *ca
     Candidate best, own;
     bool found = best_candidate(trace, cause, probe, known_end, candidate_at, &best);
 
-    if ((!found || best.parting == CHECK_NO_STEP) && best_candidate(trace, cause, probe, known_end, own_candidate_at, &own)) {
+    if (best_candidate(trace, cause, probe, known_end, own_candidate_at, &own) && (!found || own.parting < best.parting)) {
         best = own;
         found = true;
     }
@@ -307,30 +337,23 @@ static bool find_write(CheckTrace trace, const SchedProbe *probe, CheckCause *ca
     return found;
 }
 
-/* Did the waiter look at it just before it went to sleep, as one does in a loop that waits? */
-static bool looked_before_sleep(CheckTrace trace, const CheckCause *cause, size_t look)
-{
-    size_t end = cause->sleep_step == CHECK_NO_STEP ? look : cause->sleep_step;
-    unsigned own_steps = 0;
-
-    for (size_t i = end; i-- > look && own_steps < STEPS_OF_A_TURN;) {
-        own_steps += trace.steps[i].thread == cause->waiter;
-    }
-    return own_steps < STEPS_OF_A_TURN;
-}
-
 /* Anywhere: the waiter may never have woken before, so that all of its ways are new. What it had never looked at is no
- * condition here; what it had looked at last before it slept is a good one, returned as *sure. */
+ * condition here; what it had looked at last before it slept, or has left to itself, is a good one, returned as *sure. */
 static bool guess_write(CheckTrace trace, const SchedProbe *probe, CheckCause *cause, bool *sure)
 {
-    Candidate best;
+    Candidate best, own;
+    bool found = best_candidate(trace, cause, probe, probe->end_step, candidate_at, &best) && best.looked;
 
-    if (!best_candidate(trace, cause, probe, probe->end_step, candidate_at, &best) || !best.looked) {
-        return false;
+    *sure = found && best.parting != CHECK_NO_STEP &&
+            looked_before_sleep(trace, cause->waiter, cause->sleep_step == CHECK_NO_STEP ? 0 : cause->sleep_step, best.look_step);
+    if (best_candidate(trace, cause, probe, probe->end_step, own_candidate_at, &own) && (!found || own.parting < best.parting)) {
+        best = own;
+        found = *sure = true;
     }
-    set_write(trace, &best, cause);
-    *sure = best.parting != CHECK_NO_STEP && looked_before_sleep(trace, cause, best.look_step);
-    return true;
+    if (found) {
+        set_write(trace, &best, cause);
+    }
+    return found;
 }
 
 /* ------------------------------------------------------------------------------------------- the guard */

@@ -80,21 +80,6 @@ static bool listens(CheckTrace trace, const CheckCause *cause, uint64_t object)
     return false;
 }
 
-/* Is it a descriptor that only the writer and the waiter can have to do with? Which descriptors a thread polls beside
- * the first one no step says. */
-static bool nobody_elses(CheckTrace trace, const CheckCause *cause, const SchedStep *write)
-{
-    for (size_t i = 0; i < trace.count; i++) {
-        uint32_t thread = trace.steps[i].thread;
-
-        if (thread != cause->waiter && thread != write->thread &&
-            check_step_object(&trace.steps[i]) == check_step_object(write)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* Could this wakeup have been meant for the waiter? One on a condition, futex or descriptor that the waiter never
  * touched is another story. */
 static bool meant_for_waiter(CheckTrace trace, const CheckCause *cause, const SchedStep *wake)
@@ -102,7 +87,7 @@ static bool meant_for_waiter(CheckTrace trace, const CheckCause *cause, const Sc
     uint64_t object = check_step_object(wake);
 
     if (wake->call == SCHED_CALL_WRITE) {
-        return listens(trace, cause, object) || nobody_elses(trace, cause, wake);
+        return listens(trace, cause, object);
     }
     return touches(trace, cause->waiter, object);
 }
@@ -321,6 +306,9 @@ void check_cause_find_wake(CheckTrace trace, const SchedProbe *probe, CheckCause
 {
     if (cause->kind != CHECK_CAUSE_UNKNOWN) {
         find_check(trace, cause);
+    }
+    if (cause->kind == CHECK_CAUSE_GUARD) {
+        cause->check_step = CHECK_NO_STEP; /* what it read after it had let the mutex go has nothing to do with it */
     }
     if (cause->kind != CHECK_CAUSE_WRITE && cause->wake_step == CHECK_NO_STEP && cause->check_step == CHECK_NO_STEP) {
         explain_plain_data(trace, probe, cause);

@@ -265,7 +265,7 @@ static void test_announcement(void)
     look = fake_site(SCHED_LOAD, "wait", "&done", 1);
     fake_store(0, fake_site(SCHED_STORE, "wait", "&notify_me", 2), 2, 0, 2);
     fake_load(0, look, 1, 0);
-    fake_sleep(fake_call(0, SCHED_CALL_POLL, 3, NULL));
+    fake_sleep(fake_call(0, SCHED_CALL_POLL, 6, NULL));
     fake_store(1, fake_site(SCHED_STORE, "finish", "&done", 3), 1, 0, 1);
     fake_load(1, fake_site(SCHED_LOAD, "finish", "&statistics", 4), 5, 9);
     check = fake_load(1, fake_site(SCHED_LOAD, "notify", "&notify_me", 5), 2, 2);
