@@ -91,6 +91,10 @@ static int laio_resubmit_short_io(struct qemu_laiocb *laiocb, size_t done)
     }
     qemu_iovec_concat(&laiocb->resubmit_qiov, laiocb->qiov, laiocb->total_done, laiocb->nbytes - laiocb->total_done);
     trace(LAIO_RESUBMITTED);
+
+    /* The coroutine may not have yielded yet, where all this happens inside of its own ioq_submit(): it must not take the part for the
+     * whole (docs/findings.md; fault linux-aio-short-transfer-ends-early). */
+    laiocb->ret = -EINPROGRESS;
     return laio_do_submit(laiocb);
 }
 
