@@ -18,6 +18,7 @@
 
 #include "core/core.h"
 #include "core/fatal.h"
+#include "core/linux_aio.h"
 #include "fuzz/fuzz.h"
 
 #define SCENARIO_BYTES 48u
@@ -57,6 +58,58 @@ void fuzz_disk_faults(bool requests, bool batches)
 {
     (void)requests;
     (void)batches; /* the real disk does not fail on demand */
+}
+
+/* ---- AIO contexts: io_setup() takes the kernel 33 ms, so they are kept from one run to the next */
+
+#define CONTEXTS_KEPT 8u
+
+typedef struct KeptContext {
+    void *io_context;
+    unsigned max_events;
+} KeptContext;
+
+static KeptContext kept_contexts[CONTEXTS_KEPT];
+static GMutex kept_lock; /* any thread may free an AioContext */
+static LinuxAioHooks system_calls;
+
+static int get_context(unsigned max_events, void **io_context)
+{
+    int ret = -1;
+
+    g_mutex_lock(&kept_lock);
+    for (unsigned i = 0; i < CONTEXTS_KEPT && ret < 0; i++) {
+        if (kept_contexts[i].max_events == max_events) {
+            *io_context = kept_contexts[i].io_context;
+            kept_contexts[i] = (KeptContext){ 0 };
+            ret = 0;
+        }
+    }
+    g_mutex_unlock(&kept_lock);
+    return ret == 0 ? 0 : system_calls.get(max_events, io_context);
+}
+
+static void put_context(unsigned max_events, void *io_context)
+{
+    bool kept = false;
+
+    g_mutex_lock(&kept_lock);
+    for (unsigned i = 0; i < CONTEXTS_KEPT && !kept; i++) {
+        if (!kept_contexts[i].max_events) {
+            kept_contexts[i] = (KeptContext){ io_context, max_events };
+            kept = true;
+        }
+    }
+    g_mutex_unlock(&kept_lock);
+    if (!kept) {
+        system_calls.put(max_events, io_context);
+    }
+}
+
+static void keep_contexts(void)
+{
+    system_calls = laio_hooks;
+    laio_hooks = (LinuxAioHooks){ .get = get_context, .put = put_context };
 }
 
 static double seconds(void)
@@ -146,6 +199,7 @@ int main(int argc, char **argv)
         return 2;
     }
     g_option_context_free(context);
+    keep_contexts();
     signal(SIGALRM, on_alarm);
     started_us = g_get_monotonic_time();
     status = run_files(argv[0]);
