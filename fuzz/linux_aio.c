@@ -1,6 +1,7 @@
 /*
- * Target linux_aio: a guest's device and a conversion share a disk on Linux AIO, cached, O_DIRECT, or in two files of which each may be
- * either, while the main thread drains and masks interrupts; and a client without coroutines polls in its completion callback.
+ * Target linux_aio: a guest's device and a copy, by a conversion or a backup job, share a disk on Linux AIO: cached, O_DIRECT, or in two
+ * files of which each may be either. The main thread drains and masks interrupts meanwhile, and a client without coroutines polls in
+ * its completion callback.
  *
  * Invariants: each request is completed exactly once; what the guest reads is what it wrote; the copy holds for each cluster what was
  * there at the start or what the guest wrote; at the end nothing is queued, in flight, or nested.
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/backup.h"
 #include "core/block_drain.h"
 #include "core/block_drivers.h"
 #include "core/block_extents.h"
@@ -62,6 +64,8 @@ typedef struct World {
     BlockBackend *blk, *source, *target;
     VirtIOBlock *device;
     Convert convert;
+    BlockJob *job; /* NULL: none, or ended; main thread */
+    int copy_ret;  /* when it has ended */
     Guest guest;
     Poller poller;
     bool faults;
@@ -267,12 +271,31 @@ static void copy_ended(void *opaque, int ret)
     World *world = opaque;
 
     fuzz_check(ret == 0 || world->faults);
+    world->copy_ret = ret;
     scenario_leave(&world->scenario);
 }
 
-static void start_copy(World *world, unsigned clusters, unsigned workers, bool direct)
+static void job_ended(void *opaque, int ret)
 {
-    world->copy = new_file(world, "copy", DISK_BYTES, direct);
+    World *world = opaque;
+
+    fuzz_check(ret == 0 || world->faults);
+    world->copy_ret = ret;
+    world->job = NULL;
+}
+
+/* A backup job: block-copy, of which each cluster is a task of its own. */
+static void start_job(World *world, unsigned clusters, unsigned workers)
+{
+    BackupOptions options = { .cluster_size = (int64_t)clusters * CLUSTER, .max_workers = workers };
+
+    world->job = backup_job_create("backup", world->disk, world->copy, DISK_BYTES, &options, JOB_DEFAULT, job_ended, world);
+    fuzz_check(world->job != NULL);
+    job_start(&world->job->job);
+}
+
+static void start_conversion(World *world, unsigned clusters, unsigned workers)
+{
     world->source = blk_new(world->ctx);
     blk_insert_bs(world->source, world->disk);
     world->target = blk_new(world->ctx);
@@ -312,7 +335,7 @@ static void check_copy(World *world, bool start_known)
 {
     static uint8_t data[CLUSTERS][CLUSTER] __attribute__((aligned(4096)));
 
-    if (world->convert.ret < 0) {
+    if (world->copy_ret < 0) {
         return;
     }
     fuzz_check(pread(bdrv_file_fd(world->copy), data, sizeof(data), 0) == sizeof(data));
@@ -336,6 +359,9 @@ static void check_rest(void *opaque)
 static void end(World *world, Disk kind)
 {
     scenario_wait(&world->scenario);
+    while (world->job) {
+        aio_poll(qemu_get_aio_context(), true);
+    }
     if (world->device) {
         qemu_thread_join(&world->guest.thread);
         virtio_blk_free(world->device);
@@ -344,7 +370,7 @@ static void end(World *world, Disk kind)
     fuzz_check(blk_in_flight(world->blk) == 0);
     if (world->copy) {
         check_copy(world, kind == CACHED || kind == DIRECT);
-        blk_unref(world->source);
+        blk_unref(world->source); /* NULL where a job has copied */
         blk_unref(world->target);
         bdrv_unref(world->copy);
     }
@@ -379,7 +405,8 @@ static void run(FuzzInput *in)
     unsigned batches = fuzz_choice(in, BATCHES_MAX + 1);
     unsigned batch = 1 + fuzz_choice(in, BATCH_MAX);
     unsigned operation_count = fuzz_choice(in, 4);
-    bool no_copy = shape & 4, poller = options & 1;
+    bool no_copy = shape & 4, poller = options & 1, by_job = fuzz_flag(in);
+    unsigned cluster = kind == TWO_FILES ? 1 : 1U << (shape >> 7); /* DISK_BYTES is a multiple */
 
     laio_trace_hook = count_window;
     scenario_begin(&world.scenario, 1);
@@ -393,7 +420,8 @@ static void run(FuzzInput *in)
     aio_context_set_poll_params(world.ctx, options & 8 ? POLL_ROUNDS : 0);
     make_disk(&world, kind, shape >> 6);
     if (!no_copy) {
-        start_copy(&world, kind == TWO_FILES ? 1 : 1 + (shape >> 6), 1 + (options >> 4 & 3), options & 64);
+        world.copy = new_file(&world, "copy", DISK_BYTES, options & 64);
+        (by_job ? start_job : start_conversion)(&world, cluster, 1 + (options >> 4 & 3));
     }
     if (batches) {
         start_guest(&world, batches, batch, options & 128);
