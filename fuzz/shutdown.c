@@ -1,25 +1,30 @@
 /*
- * Target shutdown: qemu_cleanup() while exports have clients that go on sending requests, jobs work or sleep, nodes are served by worker
- * threads, and memory waits to be freed by RCU.
+ * Target shutdown: qemu_cleanup() while exports have clients that go on sending requests, a guest uses a device on Linux AIO, jobs work
+ * or sleep, nodes are served by worker threads, and memory waits to be freed by RCU.
  *
- * Invariants: each request is completed once, or refused; each job has told its result once; tables are freed once, and never under a
- * reader; afterwards there is no export, node, backend, job, thread or coroutine.
+ * Invariants: each request is completed once, or refused; what the device took from its ring has ended when it stops; each job has told
+ * its result once; tables are freed once, and never under a reader; afterwards there is no export, node, backend, job, thread or
+ * coroutine.
  *
  * The empty scenario is one export in one io thread, whose client sends one request.
  */
 #include <glib.h>
 #include <errno.h>
+#include <unistd.h>
 
 #include "core/block_backend.h"
 #include "core/block_drain.h"
 #include "core/block_drivers.h"
+#include "core/block_file.h"
 #include "core/block_job.h"
 #include "core/blockdev.h"
 #include "core/export.h"
 #include "core/rcu.h"
 #include "core/shutdown.h"
+#include "core/vm_state.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/scenario.h"
+#include "fuzz/scenario_guest.h"
 
 #define CLIENTS_MAX  2u
 #define REQUESTS_MAX 4u
@@ -59,9 +64,16 @@ typedef struct Work {
     bool stays;       /* after the last one, until it is cancelled */
 } Work;
 
+/* The guest's disk: in memory, or a file on Linux AIO. */
+typedef enum GuestDisk { MEMORY, CACHED, DIRECT, GUEST_DISKS } GuestDisk;
+
 typedef struct World {
     Scenario scenario;
-    BlockDriverState *disk;
+    BlockDriverState *disk, *guest_disk; /* guest_disk: NULL without a guest */
+    BlockBackend *blk;                   /* the device's */
+    VirtIOBlock *device;
+    ScenarioGuest guest;
+    VMChangeStateEntry *handlers[2];
     Client clients[CLIENTS_MAX];
     unsigned client_count;
     Table *table; /* RCU */
@@ -244,6 +256,7 @@ static const BlockJobDriver work_driver = {
 
 static void start_job(World *world, uint8_t flags)
 {
+    BlockDriverState *bs = flags & 16 && world->guest_disk ? world->guest_disk : world->disk;
     char id[16];
     Work *work;
 
@@ -251,7 +264,7 @@ static void start_job(World *world, uint8_t flags)
         return;
     }
     g_snprintf(id, sizeof(id), "job%u", world->jobs_made);
-    work = block_job_create(id, &work_driver, world->disk, 0, JOB_DEFAULT, work_told, world);
+    work = block_job_create(id, &work_driver, bs, 0, JOB_DEFAULT, work_told, world);
     fuzz_check(work != NULL);
     world->jobs_made++;
     work->world = world;
@@ -261,10 +274,71 @@ static void start_job(World *world, uint8_t flags)
     work->requests = flags & 8;
 
     /* A job's own requests go on while its node is drained: it is the job that pauses. */
-    work->blk = blk_new(bdrv_get_aio_context(world->disk));
+    work->blk = blk_new(bdrv_get_aio_context(bs));
     blk_set_disable_request_queuing(work->blk, true);
-    blk_insert_bs(work->blk, world->disk);
+    blk_insert_bs(work->blk, bs);
     job_start(&work->common.job);
+}
+
+/* ---- the guest */
+
+static void pause_guest(void *opaque, bool running)
+{
+    World *world = opaque;
+
+    (void)running;
+    if (raw(&world->guest.done) < raw(&world->guest.sent)) {
+        fuzz_reached("guest-paused-with-a-request-under-way");
+    }
+    scenario_guest_pause(&world->guest);
+}
+
+static void stop_device(void *opaque, bool running)
+{
+    World *world = opaque;
+
+    (void)running;
+    virtio_blk_stop(world->device);
+    fuzz_check(virtio_blk_is_idle(world->device));
+    scenario_guest_check(&world->guest);
+    if (raw(&world->guest.done) < raw(&world->guest.sent)) {
+        fuzz_reached("request-left-in-the-ring");
+    }
+}
+
+static void start_guest(World *world, GuestDisk kind, uint8_t flags)
+{
+    AioContext *ctx = scenario_context(&world->scenario, world->scenario.thread_count);
+
+    if (kind == MEMORY) {
+        world->guest_disk = bdrv_new_ram("guest", ctx, DISK_BYTES);
+        bdrv_ram_set_completion(world->guest_disk, RAM_COMPLETE_BH, 0);
+    } else {
+        const char *path = fuzz_file("guest");
+
+        world->guest_disk = bdrv_new_file("guest", ctx, path, DISK_BYTES, kind == DIRECT ? BDRV_O_NOCACHE : 0);
+        fuzz_check(world->guest_disk != NULL);
+        unlink(path);
+    }
+    bdrv_set_monitor_owned(world->guest_disk);
+    world->blk = blk_new(ctx);
+    blk_insert_bs(world->blk, world->guest_disk);
+    world->device = virtio_blk_new(world->blk, flags & 1);
+    fuzz_check(world->device != NULL);
+
+    /* Called in the opposite order when the machine stops: virtual CPUs first. */
+    world->handlers[0] = qemu_add_vm_change_state_handler(stop_device, world);
+    world->handlers[1] = qemu_add_vm_change_state_handler(pause_guest, world);
+    scenario_guest_start(&world->guest, world->device, 1 + (flags >> 1) % GUEST_REQUESTS_MAX, 1 + (flags >> 4 & 3));
+}
+
+/* QEMU ends with its devices. */
+static void free_guest(World *world)
+{
+    qemu_del_vm_change_state_handler(world->handlers[0]);
+    qemu_del_vm_change_state_handler(world->handlers[1]);
+    virtio_blk_free(world->device);
+    blk_unref(world->blk);
 }
 
 /* ---- what the main thread does before it cleans up */
@@ -351,6 +425,9 @@ static void begin(World *world, FuzzInput *in, uint8_t setup)
     for (unsigned i = 0; i < world->client_count; i++) {
         add_export(world, i, fuzz_byte(in));
     }
+    if (setup & 32) {
+        start_guest(world, (GuestDisk)((setup >> 6) % GUEST_DISKS), fuzz_byte(in));
+    }
 }
 
 static void note_windows(World *world)
@@ -402,6 +479,9 @@ static void run(FuzzInput *in)
     __atomic_store_n(&world.cleaning_up, 1, __ATOMIC_SEQ_CST);
     qemu_cleanup();
     fuzz_check(world.jobs_told == world.jobs_made);
+    if (world.device) {
+        free_guest(&world);
+    }
     fuzz_check(bdrv_node_count() == 0 && blk_count() == 0);
     fuzz_check(!blk_exp_find("export0") && !blk_exp_find("export1"));
     end(&world);
@@ -415,6 +495,8 @@ static const char *const windows[] = {
     "request-refused",
     "request-accepted-while-cleaning-up",
     "job-cancelled-while-cleaning-up",
+    "guest-paused-with-a-request-under-way",
+    "request-left-in-the-ring",
     NULL,
 };
 

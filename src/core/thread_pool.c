@@ -10,6 +10,7 @@
 
 #include "core/aio_int.h"
 #include "core/atomic.h"
+#include "core/defer_call.h"
 #include "core/fatal.h"
 #include "core/lockable.h"
 #include "core/queue.h"
@@ -183,9 +184,11 @@ static void thread_pool_completion_bh(void *opaque)
 {
     ThreadPoolAio *pool = opaque;
 
+    defer_call_begin(); /* callbacks may have something in common to do at the end */
     while (complete_one(pool)) {
         /* from the start: the callback may have polled, submitted and cancelled */
     }
+    defer_call_end();
 }
 
 static void thread_pool_cancel(BlockAIOCB *acb)

@@ -297,11 +297,24 @@ static void virtio_blk_stop_bh(void *opaque)
     virtio_queue_aio_detach_host_notifier(opaque);
 }
 
-void virtio_blk_free(VirtIOBlock *dev)
+void virtio_blk_stop(VirtIOBlock *dev)
 {
-    dev->started = false;
+    if (!dev->started) {
+        return;
+    }
+    dev->started = false; /* before the drain: the end of a section would bring the handler back */
     aio_wait_bh_oneshot(dev->ctx, virtio_blk_stop_bh, dev);
     blk_drain(dev->blk);
+}
+
+bool virtio_blk_is_idle(VirtIOBlock *dev)
+{
+    return dev->last_avail_idx == qatomic_load_acquire(&dev->used_idx);
+}
+
+void virtio_blk_free(VirtIOBlock *dev)
+{
+    virtio_blk_stop(dev);
     blk_set_dev_ops(dev->blk, NULL, NULL);
     event_notifier_cleanup(&dev->host_notifier);
     event_notifier_cleanup(&dev->guest_notifier);
