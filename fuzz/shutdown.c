@@ -1,6 +1,6 @@
 /*
- * Target shutdown: qemu_cleanup() while exports have clients that go on sending requests, a guest uses a device on Linux AIO, jobs work
- * or sleep, nodes are served by worker threads, and memory waits to be freed by RCU.
+ * Target shutdown: qemu_cleanup() while exports have clients that go on sending requests, a guest uses a device on Linux AIO, QMP
+ * commands arrive, jobs work or sleep, nodes are served by worker threads, and memory waits to be freed by RCU.
  *
  * Invariants: each request is completed once, or refused; what the device took from its ring has ended when it stops; each job has told
  * its result once; tables are freed once, and never under a reader; afterwards there is no export, node, backend, job, thread or
@@ -21,10 +21,13 @@
 #include "core/export.h"
 #include "core/rcu.h"
 #include "core/shutdown.h"
+#include "core/monitor.h"
+#include "core/runstate.h"
 #include "core/vm_state.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/scenario.h"
 #include "fuzz/scenario_guest.h"
+#include "fuzz/scenario_qmp.h"
 
 #define CLIENTS_MAX  2u
 #define REQUESTS_MAX 4u
@@ -73,7 +76,10 @@ typedef struct World {
     BlockBackend *blk;                   /* the device's */
     VirtIOBlock *device;
     ScenarioGuest guest;
-    VMChangeStateEntry *handlers[2];
+    bool guest_paused;
+    VMChangeStateEntry *handlers[3];
+    ScenarioQmp qmp;
+    bool has_qmp;
     Client clients[CLIENTS_MAX];
     unsigned client_count;
     Table *table; /* RCU */
@@ -282,22 +288,29 @@ static void start_job(World *world, uint8_t flags)
 
 /* ---- the guest */
 
+/* Once and for all: what the target is about is the end. */
 static void pause_guest(void *opaque, bool running)
 {
     World *world = opaque;
 
-    (void)running;
+    if (running || world->guest_paused) {
+        return;
+    }
+    world->guest_paused = true;
     if (raw(&world->guest.done) < raw(&world->guest.sent)) {
         fuzz_reached("guest-paused-with-a-request-under-way");
     }
     scenario_guest_pause(&world->guest);
 }
 
-static void stop_device(void *opaque, bool running)
+static void change_device(void *opaque, bool running)
 {
     World *world = opaque;
 
-    (void)running;
+    if (running) {
+        virtio_blk_start(world->device);
+        return;
+    }
     virtio_blk_stop(world->device);
     fuzz_check(virtio_blk_is_idle(world->device));
     scenario_guest_check(&world->guest);
@@ -327,7 +340,7 @@ static void start_guest(World *world, GuestDisk kind, uint8_t flags)
     fuzz_check(world->device != NULL);
 
     /* Called in the opposite order when the machine stops: virtual CPUs first. */
-    world->handlers[0] = qemu_add_vm_change_state_handler(stop_device, world);
+    world->handlers[0] = qemu_add_vm_change_state_handler(change_device, world);
     world->handlers[1] = qemu_add_vm_change_state_handler(pause_guest, world);
     scenario_guest_start(&world->guest, world->device, 1 + (flags >> 1) % GUEST_REQUESTS_MAX, 1 + (flags >> 4 & 3));
 }
@@ -341,13 +354,40 @@ static void free_guest(World *world)
     blk_unref(world->blk);
 }
 
+/* ---- the machine */
+
+static void machine_changed(void *opaque, bool running)
+{
+    World *world = opaque;
+
+    fuzz_check(!running || !raw(&world->cleaning_up));
+}
+
+/* ---- QMP */
+
+static void start_qmp(World *world, FuzzInput *in, uint8_t flags)
+{
+    Chardev *chr = qemu_chr_new_socket("monitor");
+    uint8_t commands[SCENARIO_QMP_COMMANDS_MAX];
+    unsigned count = 1 + ((flags >> 1) + 1) % SCENARIO_QMP_COMMANDS_MAX;
+
+    fuzz_check(chr != NULL);
+    for (unsigned i = 0; i < count; i++) {
+        commands[i] = fuzz_byte(in);
+    }
+    world->has_qmp = true;
+    monitor_init_qmp(chr);
+    scenario_qmp_start(&world->qmp, chr, commands, count, flags & 1, flags & 64 ? count : 1);
+}
+
 /* ---- what the main thread does before it cleans up */
 
 static void op_serve(World *world, uint8_t argument)
 {
     (void)world;
-    (void)argument;
-    main_loop_wait(true);
+    for (unsigned i = 0; i <= argument % 4; i++) {
+        main_loop_wait(true);
+    }
 }
 
 static void op_drain(World *world, uint8_t argument)
@@ -407,7 +447,7 @@ static void add_export(World *world, unsigned i, uint8_t flags)
     qemu_cond_init(&client->ended);
 }
 
-static void begin(World *world, FuzzInput *in, uint8_t setup)
+static void begin(World *world, FuzzInput *in, uint8_t setup, uint8_t more)
 {
     unsigned threads = 1 + (setup & 1);
 
@@ -417,6 +457,8 @@ static void begin(World *world, FuzzInput *in, uint8_t setup)
         aio_context_set_poll_params(scenario_context(&world->scenario, 1 + i), setup & 2 ? 2 : 0);
         user_creatable_add_iothread(world->scenario.threads[i]);
     }
+    monitor_init_globals();
+    world->handlers[2] = qemu_add_vm_change_state_handler(machine_changed, world);
     replace_table(world);
     world->disk = bdrv_new_ram("disk", qemu_get_aio_context(), DISK_BYTES);
     bdrv_ram_set_completion(world->disk, (RamCompletion)(setup >> 2 & 3), 1000);
@@ -428,12 +470,18 @@ static void begin(World *world, FuzzInput *in, uint8_t setup)
     if (setup & 32) {
         start_guest(world, (GuestDisk)((setup >> 6) % GUEST_DISKS), fuzz_byte(in));
     }
+    if (more & 1) {
+        start_qmp(world, in, more >> 1);
+    }
 }
 
 static void note_windows(World *world)
 {
     if (raw(&world->outstanding)) {
         fuzz_reached("cleanup-with-a-request-under-way");
+    }
+    if (world->has_qmp && scenario_qmp_busy(&world->qmp)) {
+        fuzz_reached("cleanup-with-a-command-under-way");
     }
     if (raw(&world->job_requests)) {
         fuzz_reached("cleanup-with-a-job's-request-under-way");
@@ -451,7 +499,12 @@ static void end(World *world)
         qemu_cond_destroy(&world->clients[i].ended);
         qemu_mutex_destroy(&world->clients[i].lock);
     }
+    if (world->has_qmp) {
+        scenario_qmp_join(&world->qmp);
+    }
     bql_lock();
+    qemu_del_vm_change_state_handler(world->handlers[2]);
+    monitor_cleanup_globals();
     call_rcu(world->table, table_free, rcu);
     rcu_cleanup();
     fuzz_check(world->tables_freed == world->tables_made);
@@ -463,10 +516,10 @@ static void end(World *world)
 static void run(FuzzInput *in)
 {
     World world = { 0 };
-    uint8_t setup = fuzz_byte(in);
-    unsigned operation_count = fuzz_choice(in, 6);
+    uint8_t setup = fuzz_byte(in), more = fuzz_byte(in);
+    unsigned operation_count = more >> 4 & 7;
 
-    begin(&world, in, setup);
+    begin(&world, in, setup, more);
     for (unsigned i = 0; i < world.client_count; i++) {
         qemu_thread_create(&world.clients[i].thread, "client", client_thread, &world.clients[i], QEMU_THREAD_JOINABLE);
     }
@@ -474,6 +527,9 @@ static void run(FuzzInput *in)
         unsigned operation = fuzz_choice(in, G_N_ELEMENTS(operations));
 
         operations[operation](&world, fuzz_byte(in));
+    }
+    while (world.has_qmp && !main_loop_should_exit()) {
+        main_loop_wait(false);
     }
     note_windows(&world);
     __atomic_store_n(&world.cleaning_up, 1, __ATOMIC_SEQ_CST);
@@ -495,6 +551,7 @@ static const char *const windows[] = {
     "request-refused",
     "request-accepted-while-cleaning-up",
     "job-cancelled-while-cleaning-up",
+    "cleanup-with-a-command-under-way",
     "guest-paused-with-a-request-under-way",
     "request-left-in-the-ring",
     NULL,

@@ -42,6 +42,7 @@ struct Chardev {
     IOChannel *ioc;
     TCPChardevState state; /* written under chr_write_lock; atomic */
     int max_size;          /* what the front end said last that it can take; of the device's context */
+    LIST_ENTRY(Chardev) next; /* in chardevs */
 };
 
 static void tcp_chr_accept(IOChannel *ioc, void *opaque);
@@ -311,6 +312,8 @@ void qemu_chr_fe_accept_input(CharBackend *be)
 
 /* ---- life ---- */
 
+static LIST_HEAD(, Chardev) chardevs = LIST_HEAD_INITIALIZER(chardevs); /* main thread */
+
 Chardev *qemu_chr_new_socket(const char *label)
 {
     SocketListener *listener = socket_listener_new();
@@ -323,17 +326,26 @@ Chardev *qemu_chr_new_socket(const char *label)
     qemu_mutex_init(&chr->chr_write_lock);
     chr->label = g_strdup(label);
     chr->listener = listener;
+    LIST_INSERT_HEAD(&chardevs, chr, next);
     return chr;
 }
 
 void qemu_chr_delete(Chardev *chr)
 {
     core_assert(!chr->be);
+    LIST_REMOVE(chr, next);
     tcp_chr_free_connection(chr);
     socket_listener_free(chr->listener);
     qemu_mutex_destroy(&chr->chr_write_lock);
     g_free(chr->label);
     g_free(chr);
+}
+
+void qemu_chr_cleanup(void)
+{
+    while (!LIST_EMPTY(&chardevs)) {
+        qemu_chr_delete(LIST_FIRST(&chardevs));
+    }
 }
 
 void qemu_chr_socket_connect(Chardev *chr, int fd)

@@ -47,6 +47,8 @@ typedef struct CharBackend {
 Chardev *qemu_chr_new_socket(const char *label);
 /* Free the device, with all connections. Main thread; the front end has let go of it, and nobody connects any more. */
 void qemu_chr_delete(Chardev *chr);
+/* Free all devices. As qemu_chr_delete(). */
+void qemu_chr_cleanup(void);
 /*
  * Connect: fd is one end of a stream socket pair, and the device's from now on. It is served when the client before it
  * has gone; a device that is closed for good hangs up at once. Any thread, while the device exists; never blocks.

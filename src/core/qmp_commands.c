@@ -163,9 +163,14 @@ static void qmp_stop(JsonObject *args, JsonNode **ret, GError **error)
 static void qmp_cont(JsonObject *args, JsonNode **ret, GError **error)
 {
     (void)ret;
-    if (check_arguments(args, NULL, error)) {
-        vm_start();
+    if (!check_arguments(args, NULL, error)) {
+        return;
     }
+    if (runstate_get() == RUN_STATE_SHUTDOWN) {
+        g_set_error(error, QMP_ERROR, QMP_ERROR_GENERIC, "Resetting the Virtual Machine is required");
+        return;
+    }
+    vm_start();
 }
 
 static void qmp_migrate(JsonObject *args, JsonNode **ret, GError **error)

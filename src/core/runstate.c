@@ -3,37 +3,59 @@
 
 #include "core/atomic.h"
 #include "core/block_drain.h"
+#include "core/blockdev.h"
 #include "core/main_loop.h"
 #include "core/monitor.h"
+#include "core/vm_state.h"
 
-static bool running;            /* written by the main thread; atomic */
+static int run_state;           /* RunState; written by the main thread; atomic */
 static bool shutdown_requested; /* atomic */
 
 void runstate_init(void)
 {
-    running = true;
+    run_state = RUN_STATE_RUNNING;
     shutdown_requested = false;
+}
+
+RunState runstate_get(void)
+{
+    return (RunState)qatomic_read(&run_state);
 }
 
 bool runstate_is_running(void)
 {
-    return qatomic_read(&running);
+    return runstate_get() == RUN_STATE_RUNNING;
 }
 
-void vm_stop(void)
+static int do_vm_stop(RunState state, bool send_stop)
 {
-    if (qatomic_read(&running)) {
-        qatomic_set(&running, false);
-        bdrv_drain_all();
-        qapi_event_emit(QAPI_EVENT_STOP, NULL);
+    if (runstate_is_running()) {
+        qatomic_set(&run_state, (int)state);
+        vm_state_notify(false);
+        if (send_stop) {
+            qapi_event_emit(QAPI_EVENT_STOP, NULL);
+        }
     }
+    bdrv_drain_all();
+    return bdrv_flush_all();
+}
+
+int vm_stop(void)
+{
+    return do_vm_stop(RUN_STATE_PAUSED, true);
+}
+
+int vm_shutdown(void)
+{
+    return do_vm_stop(RUN_STATE_SHUTDOWN, false);
 }
 
 void vm_start(void)
 {
-    if (!qatomic_read(&running)) {
-        qatomic_set(&running, true);
+    if (!runstate_is_running()) {
         qapi_event_emit(QAPI_EVENT_RESUME, NULL);
+        qatomic_set(&run_state, RUN_STATE_RUNNING);
+        vm_state_notify(true);
     }
 }
 

@@ -11,9 +11,22 @@
 /* Main thread; the machine runs, nobody has asked to end. */
 void runstate_init(void);
 
+typedef enum RunState {
+    RUN_STATE_RUNNING,
+    RUN_STATE_PAUSED,
+    RUN_STATE_SHUTDOWN, /* for good */
+} RunState;
+
+RunState runstate_get(void);    /* any thread */
 bool runstate_is_running(void); /* any thread */
-/* Main thread. Each emits its event where it changes something; vm_stop() waits until no request is under way. */
-void vm_stop(void);
+
+/*
+ * Stop the machine, for now or as part of the program's end, or let it go on. Where that changes something, whoever wants to know is
+ * told (vm_state.h), and vm_stop() and vm_start() emit their events. The first two then wait until no request is under way, and flush:
+ * 0 or the first error. Main thread; poll.
+ */
+int vm_stop(void);
+int vm_shutdown(void);
 void vm_start(void);
 
 /* Ask the main loop to end. Any thread; also what a signal handler's thread calls. */

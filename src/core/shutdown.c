@@ -7,11 +7,13 @@
 
 #include "core/block_drain.h"
 #include "core/blockdev.h"
+#include "core/chardev.h"
 #include "core/export.h"
 #include "core/fatal.h"
 #include "core/job.h"
 #include "core/main_loop.h"
-#include "core/vm_state.h"
+#include "core/monitor.h"
+#include "core/runstate.h"
 
 typedef struct UserCreatable {
     IOThread *iothread;
@@ -50,5 +52,7 @@ void qemu_cleanup(void)
     bdrv_drain_all_begin();
     job_cancel_sync_all();
     bdrv_close_all();
+    monitor_cleanup();
+    qemu_chr_cleanup();
     user_creatable_cleanup();
 }

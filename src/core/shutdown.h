@@ -12,7 +12,8 @@
  *     4  job_cancel_sync_all()   | before nodes are closed   | jobs own nodes
  *     5  bdrv_close_all()        | before io threads end     | nodes call back in them
  *     6  monitor_cleanup()       | after all that            | commands are what made the rest, and may still name it
- *     7  user_creatable_cleanup()| last                      | io threads run the others' coroutines
+ *     7  qemu_chr_cleanup()      | after that                | monitors use their devices to the last
+ *     8  user_creatable_cleanup()| last                      | io threads run the others' coroutines
  *
  * The section that step 3 begins never ends: nothing is to run from there on.
  *
@@ -24,7 +25,8 @@
 
 #include "core/iothread.h"
 
-/* The steps above. Polls. Afterwards the main loop and RCU are there, and nothing that uses them. */
+/* The steps above, after monitor_init_globals(). Polls. Afterwards the main loop, RCU and the monitors' globals are there, and nothing
+ * that uses them. */
 void qemu_cleanup(void);
 
 /* The io thread belongs to the user: user_creatable_cleanup() destroys it. */

@@ -284,10 +284,7 @@ VirtIOBlock *virtio_blk_new(BlockBackend *blk, bool polls)
     dev->polls = polls;
     qemu_mutex_init(&dev->irq_lock);
     blk_set_dev_ops(blk, &virtio_block_ops, dev);
-    dev->started = true;
-    if (!blk_is_quiesced(blk)) {
-        virtio_queue_aio_attach_host_notifier(dev);
-    }
+    virtio_blk_start(dev);
     return dev;
 }
 
@@ -295,6 +292,17 @@ VirtIOBlock *virtio_blk_new(BlockBackend *blk, bool polls)
 static void virtio_blk_stop_bh(void *opaque)
 {
     virtio_queue_aio_detach_host_notifier(opaque);
+}
+
+void virtio_blk_start(VirtIOBlock *dev)
+{
+    if (dev->started) {
+        return;
+    }
+    dev->started = true;
+    if (!blk_is_quiesced(dev->blk)) {
+        virtio_queue_aio_attach_host_notifier(dev);
+    }
 }
 
 void virtio_blk_stop(VirtIOBlock *dev)

@@ -54,6 +54,8 @@ VirtIOBlock *virtio_blk_new(BlockBackend *blk, bool polls);
 /* Look at the ring no more, and wait for the requests that were taken from it: as the machine stops. What the guest puts into the ring
  * from then on stays there. Main thread; polls. */
 void virtio_blk_stop(VirtIOBlock *dev);
+/* Look at it again: as the machine goes on. A new device has started. Main thread; does not poll. */
+void virtio_blk_start(VirtIOBlock *dev);
 /* Has each request that was taken from the ring ended? In the home thread, or after virtio_blk_stop(). */
 bool virtio_blk_is_idle(VirtIOBlock *dev);
 /* Stop it, wait for its requests, free it. All requests that ended are in the used ring before: the guest must have reaped what it wants.

@@ -5,10 +5,9 @@
 
 #include <glib.h>
 
-#include "core/block_drain.h"
-#include "core/blockdev.h"
 #include "core/fatal.h"
 #include "core/main_loop.h"
+#include "core/queue.h"
 
 struct VMChangeStateEntry {
     VMChangeStateHandler *cb;
@@ -51,11 +50,4 @@ void vm_state_notify(bool running)
             entry->cb(entry->opaque, false);
         }
     }
-}
-
-int vm_shutdown(void)
-{
-    vm_state_notify(false);
-    bdrv_drain_all();
-    return bdrv_flush_all();
 }

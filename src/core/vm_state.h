@@ -19,7 +19,4 @@ void qemu_del_vm_change_state_handler(VMChangeStateEntry *entry);
 /* Call all handlers. Polls. */
 void vm_state_notify(bool running);
 
-/* No device activity beyond this point: notifies, waits for all requests, flushes. Polls. The first error of a flush, or 0. */
-int vm_shutdown(void);
-
 #endif

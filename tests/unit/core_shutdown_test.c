@@ -12,7 +12,9 @@
 #include "core/block_job.h"
 #include "core/blockdev.h"
 #include "core/export.h"
+#include "core/monitor.h"
 #include "core/rcu.h"
+#include "core/runstate.h"
 #include "core/shutdown.h"
 #include "core/vm_state.h"
 
@@ -148,6 +150,7 @@ static void shutdown_up(void)
     core_init();
     rcu_init();
     g_assert_cmpint(qemu_init_main_loop(), ==, 0);
+    monitor_init_globals();
     harness = (Harness){ .thread_count = 1 };
     harness.threads[0] = iothread_new("io");
     user_creatable_add_iothread(harness.threads[0]);
@@ -157,6 +160,7 @@ static void shutdown_up(void)
 
 static void shutdown_down(void)
 {
+    monitor_cleanup_globals();
     rcu_cleanup();
     bdrv_drain_all_end();
     harness.thread_count = 0;
@@ -267,6 +271,25 @@ static void test_flush_all(void)
     shutdown_down();
 }
 
+/* Also where it was paused before: nothing lets it go on any more. */
+static void test_machine_is_shut_down_for_good(void)
+{
+    for (unsigned paused = 0; paused < 2; paused++) {
+        shutdown_up();
+        g_assert_true(runstate_is_running());
+        if (paused) {
+            g_assert_cmpint(vm_stop(), ==, 0);
+            vm_start();
+            g_assert_true(runstate_is_running());
+            g_assert_cmpint(vm_stop(), ==, 0);
+            g_assert_cmpint(runstate_get(), ==, RUN_STATE_PAUSED);
+        }
+        qemu_cleanup();
+        g_assert_cmpint(runstate_get(), ==, RUN_STATE_SHUTDOWN);
+        shutdown_down();
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -277,5 +300,6 @@ int main(int argc, char **argv)
     g_test_add_data_func("/shutdown/clients-go-on-sending/pool", GINT_TO_POINTER(RAM_COMPLETE_POOL), test_clients_go_on_sending);
     g_test_add_func("/shutdown/handlers-in-order", test_handlers_in_order);
     g_test_add_func("/shutdown/flush-all", test_flush_all);
+    g_test_add_func("/shutdown/machine-is-shut-down-for-good", test_machine_is_shut_down_for_good);
     return g_test_run();
 }

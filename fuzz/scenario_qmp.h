@@ -1,0 +1,34 @@
+/*
+ * A QMP client for targets: a thread at the other end of a monitor's connection that negotiates, sends commands, and reads to the end.
+ */
+#ifndef WAKEFUZZ_FUZZ_SCENARIO_QMP_H
+#define WAKEFUZZ_FUZZ_SCENARIO_QMP_H
+
+#include <glib.h>
+
+#include "core/chardev.h"
+#include "core/thread.h"
+
+#define SCENARIO_QMP_COMMANDS_MAX 4u
+
+typedef struct ScenarioQmp {
+    QemuThread thread;
+    int fd;
+    GString *input;
+    uint8_t commands[SCENARIO_QMP_COMMANDS_MAX];
+    unsigned count, ends_after;
+    bool waits; /* for the answer of each command before the next; else it sends all at once */
+    unsigned sent, answered; /* the negotiation included; raw atomics: no points, no part of the program */
+} ScenarioQmp;
+
+/* Connect to chr and go. commands: what to send, by any bytes. Asks the program to end when so many have been answered, at most count.
+ * Main thread. */
+void scenario_qmp_start(ScenarioQmp *qmp, Chardev *chr, const uint8_t *commands, unsigned count, bool waits, unsigned ends_after);
+
+/* Is a command under way? Main thread. */
+bool scenario_qmp_busy(const ScenarioQmp *qmp);
+
+/* Wait for its end, which the end of the device brings about. Main thread; blocks. */
+void scenario_qmp_join(ScenarioQmp *qmp);
+
+#endif
