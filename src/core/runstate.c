@@ -27,10 +27,16 @@ bool runstate_is_running(void)
     return runstate_get() == RUN_STATE_RUNNING;
 }
 
+/* A machine that is paused already is shut down all the same: a command to go on, which was taken from its queue before, must find that
+ * it is too late (docs/findings.md, 8; fault vm-shutdown-leaves-paused). */
 static int do_vm_stop(RunState state, bool send_stop)
 {
-    if (runstate_is_running()) {
+    bool was_running = runstate_is_running();
+
+    if (was_running || state == RUN_STATE_SHUTDOWN) {
         qatomic_set(&run_state, (int)state);
+    }
+    if (was_running) {
         vm_state_notify(false);
         if (send_stop) {
             qapi_event_emit(QAPI_EVENT_STOP, NULL);
