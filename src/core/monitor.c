@@ -239,6 +239,10 @@ void monitor_cleanup(void)
 
         TAILQ_REMOVE(&mon_list, mon, entry);
         qemu_mutex_unlock(&monitor_lock); /* letting go of the device may emit events (34f1f3e06d) */
+
+        /* Suspended for good: the flush may find that the client has gone, and to resume would leave a bottom half in a thread that has
+         * ended. docs/findings.md, M8. */
+        qatomic_inc(&mon->suspend_cnt);
         monitor_flush(mon);
         monitor_data_destroy(mon);
         qemu_mutex_lock(&monitor_lock);

@@ -296,7 +296,7 @@ static void monitor_qmp_event(void *opaque, QEMUChrEvent event)
     switch (event) {
     case CHR_EVENT_OPENED:
         /* Not when the one before has gone: that may be noticed by a writer in another thread, while this one is still in
-         * json_message_parser_feed(). docs/findings.md, M5; fault monitor-parser-freed-by-writer. */
+         * json_message_parser_feed(). docs/findings.md, M5. */
         json_message_parser_destroy(&mon->parser);
         json_message_parser_init(&mon->parser, handle_qmp_command, mon);
         qatomic_set(&mon->commands, &qmp_cap_negotiation_commands);
