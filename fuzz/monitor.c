@@ -1,6 +1,7 @@
 /*
  * Target monitor: clients send QMP commands to one or two monitors at any moment, also while these are being cleaned up:
- * well-formed, malformed, in pieces, in and out of band; they hang up and come again. A vCPU emits events meanwhile, when a client pokes it.
+ * well-formed, malformed, in pieces, in and out of band; they hang up and come again. A vCPU emits events meanwhile, when a client
+ * pokes it.
  *
  * Invariants: each command is answered exactly once, in order (out of band may overtake), unless the connection was closed
  * before; what a client reads is whole lines of JSON; after the cleanup no event arrives.
@@ -109,10 +110,13 @@ static const struct {
     const char *text;
     unsigned answers;
 } malformed[] = {
-    { "}", 1 },      { "1}", 2 },    { "[1]", 1 },    { "{\"execute\":1}", 1 }, { "{]", 1 },
+    { "1}", 2 },     { "}", 1 },     { "[1]", 1 },    { "{\"execute\":1}", 1 }, { "{]", 1 },
     { "nope\n", 1 }, { "{}", 1 },    { "\xff\n", 1 }, { "{\"a\":\"\x01\n", 1 }, { "\"text\"", 1 },
     { "-\n\n", 1 },  { "true]", 2 },
 };
+
+/* A request of two bytes. */
+enum { SHORTEST = 6 };
 
 /* ---- a client: connecting and sending */
 
@@ -338,8 +342,11 @@ static void take_step(Client *client, const Step *step)
     case STEP_WAIT:
         wait_for_answers(client, client->sent);
         break;
-    case STEP_HANG_UP:
+    case STEP_HANG_UP: /* noticed by the monitor's thread, or by a thread that writes: mostly there is one */
         client_hang_up(client);
+        if (!(step->which & 1)) {
+            poke_vcpu(client->world, 0);
+        }
         break;
     case STEP_COME_AGAIN:
         client_hang_up(client);
@@ -354,7 +361,11 @@ static void take_step(Client *client, const Step *step)
         break;
     case STEP_BURST: /* more than a queue holds */
         for (unsigned i = 0; i <= QMP_REQ_QUEUE_LEN_MAX; i++) {
-            send_command(client, step->which % G_N_ELEMENTS(commands), 0);
+            if (step->which & 1) {
+                send_command(client, step->which / 2 % G_N_ELEMENTS(commands), 0);
+            } else {
+                send_malformed(client, SHORTEST, 0);
+            }
         }
         break;
     case STEP_POKE_VCPU:
