@@ -259,7 +259,8 @@ static int coroutine_fn block_copy_dirty_clusters(BlockCopyCallState *call)
     return ret < 0 ? ret : found_dirty;
 }
 
-/* Nothing was dirty. Wait for a task of another call in the range, if there is one: it may fail. Returns whether to look again. */
+/* Nothing was dirty. Wait for a task of another call in the range, if there is one: it may fail. Returns whether to
+ * look again. */
 static bool coroutine_fn block_copy_wait_for_others(BlockCopyCallState *call)
 {
     BlockCopyState *s = call->s;

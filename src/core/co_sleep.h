@@ -34,8 +34,8 @@ typedef struct QemuCoSleep {
     Coroutine *to_wake; /* atomic; see invariant 1 */
 } QemuCoSleep;
 
-/* Make a place where nobody sleeps. Any thread, before the first use. A zeroed one is one too, but a watcher does not know that what
- * was in this memory before is gone. */
+/* Make a place where nobody sleeps. Any thread, before the first use. A zeroed one is one too, but a watcher does not
+ * know that what was in this memory before is gone. */
 void qemu_co_sleep_init(QemuCoSleep *w);
 
 /* Sleep until qemu_co_sleep_wake(w). Coroutines only; yields, or returns at once where a wake is remembered. */

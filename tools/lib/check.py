@@ -20,6 +20,7 @@ import detection
 import orders
 from common import BUILD, ROOT, CannotRun, call, check_disk, last_lines, relative, run_main
 from replaying import Comparison, corpus_files, replay
+from shows import cases as shown_cases
 from windows import cases as window_cases
 
 CPUS = os.cpu_count() or 1
@@ -372,6 +373,8 @@ def run(tally, quick, trees):
             for name in build.unseen_faults():
                 tally.leave_out(f"fault {name}", "it needs a store buffer, which is not simulated")
             fault_starts(tally, faults, FAULT_FLAVOURS, 120, CRASHER_REPLAYS)  # twice what the table allows: CI machines are shared
+            for name, good, said in shown_cases():
+                tally.case(name, good, said)
             tally.end_section()
             tally.section("the wakefuzz command")
             python_tests(tally, "cli")
