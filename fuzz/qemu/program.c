@@ -302,6 +302,7 @@ static void init(void)
     qcrypto_init(&error_fatal);
     bdrv_init();
     g_main_context_default();
+    report_set_foreign_root(LANE_SOURCE "/");
     report_set_coroutines(enumerate_coroutines);
     check_leak_register("file descriptor", count_fds, describe_fds);
     check_leak_register("coroutine", count_coroutines, NULL);

@@ -20,6 +20,7 @@ static const char own_path[] = "src/report/symbolize.c";
 
 static Dwfl *dwfl;
 static unsigned maps_read;
+static const char *foreign_root; /* likewise, of a foreign program's sources; NULL: there is none */
 static char root[PATH_BYTES]; /* of the source tree, with the final slash; empty: unknown */
 
 /* ------------------------------------------------------------------------------------------- the map of the process */
@@ -138,8 +139,15 @@ static const char *keep_path(Dwarf_Die *unit, const char *file)
     full_path(unit, file, path);
     if (root[0] && strncmp(path, root, strlen(root)) == 0) {
         shown = path + strlen(root);
+    } else if (foreign_root && strncmp(path, foreign_root, strlen(foreign_root)) == 0) {
+        shown = path + strlen(foreign_root);
     }
     return strdup(shown);
+}
+
+void report_set_foreign_root(const char *folder)
+{
+    foreign_root = folder;
 }
 
 /* The root is what stands before the path of this very file. */

@@ -65,6 +65,8 @@ static void test_wrapped(void)
     g_assert_cmpstr(frames[0].function, ==, "work");
 }
 
+static void foreign_function(void), foreign_function_too(void); /* at the end of this file */
+
 /* /report/symbolize/caller: function, line, and a path that begins at the root of the source tree. */
 static void test_caller(void)
 {
@@ -187,16 +189,52 @@ static void test_namer_inlining(void)
     g_assert_cmpuint(name_of(twin_inner, return_address_in_plain_function()), ==, expected);
 }
 
+/* /report/symbolize/foreign-root: what lies below it is shown from there on. Run in a process of its own, as answers are kept. */
+static void test_foreign_root(void)
+{
+    static char folder[4096];
+    const ReportFrame *frames;
+
+    if (!g_test_subprocess()) {
+        g_test_trap_subprocess(NULL, 0, 0);
+        g_test_trap_assert_passed();
+        return;
+    }
+    foreign_function();
+    report_symbolize(place.pc, &frames);
+    g_assert_true(frames[0].file[0] == '/' && g_str_has_suffix(frames[0].file, "/foreign/program/work.c"));
+    g_strlcpy(folder, frames[0].file, strlen(frames[0].file) - strlen("program/work.c") + 1);
+    report_set_foreign_root(folder);
+    foreign_function_too();
+    report_symbolize(place.pc, &frames);
+    g_assert_cmpstr(frames[0].file, ==, "program/work.c");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/report/symbolize/caller", test_caller);
     g_test_add_func("/report/symbolize/inlined", test_inlined);
     g_test_add_func("/report/symbolize/wrapped", test_wrapped);
+    g_test_add_func("/report/symbolize/foreign-root", test_foreign_root);
     g_test_add_func("/report/symbolize/library", test_library);
     g_test_add_func("/report/symbolize/nowhere", test_nowhere);
     g_test_add_func("/report/symbolize/kept", test_kept);
     g_test_add_func("/report/namer/functions", test_namer);
     g_test_add_func("/report/namer/inlining", test_namer_inlining);
     return g_test_run();
+}
+
+/* As if they came from another source tree. */
+#line 10 "/elsewhere/foreign/program/work.c"
+__attribute__((noinline)) static void foreign_function(void)
+{
+    note_caller(__LINE__);
+    kept++;
+}
+
+__attribute__((noinline)) static void foreign_function_too(void)
+{
+    note_caller(__LINE__);
+    kept++;
 }

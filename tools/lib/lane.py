@@ -141,7 +141,7 @@ def main(arguments):
     places = []
     for flavour in options.flavour:
         place = qemubuild.build_objects(source, version, flavour, options.jobs, say)
-        qemubuild.link_targets(place, flavour, names)
+        qemubuild.link_targets(source, place, flavour, names)
         places.append((flavour, place))
         for target in names:
             print(relative(qemubuild.program(place, target)))

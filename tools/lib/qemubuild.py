@@ -220,7 +220,7 @@ def _compile(place, words, path, object_path):
         raise CannotRun(f"{relative(path)} does not compile with this QEMU:\n{last_lines(output, 25)}")
 
 
-def link_targets(place, flavour, names):
+def link_targets(source, place, flavour, names):
     """Link each target for libFuzzer and for replay; both or none of a target are there afterwards."""
     libraries = [BUILD / flavour / "fuzz" / "libdriver.a"] + [BUILD / flavour / layer / f"lib{layer[4:]}.a" for layer in OURS]
     build.build(flavour, [build.goal(flavour, path) for path in libraries])
@@ -228,6 +228,7 @@ def link_targets(place, flavour, names):
     ours.mkdir(exist_ok=True)
     words, link = _compile_command(place), _link_command(place)
     bare = [word for word in words if not word.startswith("-fsanitize")]  # what watches is never instrumented
+    bare.append(f'-DLANE_SOURCE="{source}"')
     for path, how in ((LANE / "program.c", bare), (LANE / "scenario.c", words), (ROOT / "fuzz/libfuzzer.c", bare), (ROOT / "fuzz/replay.c", bare)):
         _compile(place, how, path, ours / f"{path.stem}.o")
     main_object = next(word for word in link if word.endswith("qemu-storage-daemon.c.o"))
