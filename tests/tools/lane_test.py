@@ -103,6 +103,9 @@ class LaneTest(unittest.TestCase):
         output = self.refused("does not configure", self.tree(files=files, configure="exit 1"))
         self.assertIn("qemu_monitor is left out, as QEMU 10.2.2 has not what it attacks: no monitor/qmp.c", output)
 
+    def test_targets_may_follow_options(self):
+        self.refused("unknown target 'qemu_nothing'", self.tree(), "--flavour", "asan", "qemu_nothing")
+
     # ---- what is missing
 
     def test_a_meson_that_is_too_old_is_named_with_the_remedy(self):

@@ -46,7 +46,7 @@ def parse(arguments):
     parser.add_argument("--starts", type=number, metavar="N", help="then start each target N times from an empty corpus, and print a table")
     parser.add_argument("--time", type=number, default=60, metavar="SECONDS", help="at most, for each start (default 60)")
     parser.add_argument("--markdown", metavar="FILE", help="write the table there too")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)  # targets may follow options
     options.flavour = list(dict.fromkeys(options.flavour or ["plain"]))
     build.check_names("flavour", options.flavour, list(qemubuild.FLAVOURS))
     build.check_names("target", options.targets, qemubuild.targets())

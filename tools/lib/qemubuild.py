@@ -34,6 +34,7 @@ PROGRAM_SOURCE = "storage-daemon/qemu-storage-daemon.c"
 CONFIGURE = ("--disable-system", "--disable-user", "--enable-tools", "--disable-docs", "--disable-download", "--without-default-features",
              "--enable-linux-aio", "--disable-install-blobs", "--disable-werror")
 NEEDS = re.compile(r"^ \* Needs: (.*)$", re.MULTILINE)
+OUR_HEADERS = "wakefuzz-include"
 OURS = ("src/report", "src/check", "src/os", "src/sched")
 
 
@@ -146,12 +147,22 @@ def _or_nothing(place):
         raise
 
 
+def _put_headers(place):
+    """What QEMU's objects include of ours. Copies that are only written when they change: a checkout that touches ours rebuilds nothing."""
+    for name, path in (("qemu/atomic.h", LANE / "override/qemu/atomic.h"), ("sched/point.h", ROOT / "src/sched/point.h")):
+        copy = place / OUR_HEADERS / name
+        text = path.read_bytes()
+        if not copy.exists() or copy.read_bytes() != text:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(text)
+
+
 def _configure(source, place, flavour):
     flags = "-fno-omit-frame-pointer -fno-optimize-sibling-calls -fsanitize=fuzzer-no-link -Wno-shadow"
-    command = [source / "configure", f"--python={_python()}", f"--cc=clang-19 -iquote {LANE / 'override'} -I{ROOT / 'src'}",
+    command = [source / "configure", f"--python={_python()}", f"--cc=clang-19 -iquote {place / OUR_HEADERS} -I{place / OUR_HEADERS}",
                "--host-cc=clang-19", *CONFIGURE, f"--extra-cflags={flags}"]
     command += ["--enable-asan"] if flavour == "asan" else []
-    place.mkdir(parents=True)
+    _put_headers(place)
     # Configuring asks the I/O tests for their list, and these make folders for tests: beside their sources, if nobody says where.
     scratch = {"TEST_DIR": str(place / "scratch"), "SOCK_DIR": str(place / "scratch")}
     status, output = call(command, cwd=place, env={**_environment(), **scratch})
@@ -198,6 +209,7 @@ def build_objects(source, version, flavour, jobs, say):
             if fresh:
                 say(f"configuring QEMU {version} in {relative(place)}")
                 _configure(source, place, flavour)
+            _put_headers(place)
             inputs = [word for word in _link_command(place) if word.endswith((".o", ".a", ".fa")) and not word.startswith(("-", "/"))]
             say(f"compiling QEMU {version}, {flavour}: {len(inputs)} inputs of the storage daemon")
             done = _ninja(place, "-j", str(jobs), *inputs)
@@ -215,7 +227,7 @@ def program(place, target, replay=False):
 
 def _compile(place, words, path, object_path):
     strict = ["-Werror"] if LANE in path.parents else []  # the others are held to our own warnings
-    status, output = call([*words, *strict, f"-I{ROOT}", "-c", path, "-o", object_path], cwd=place)
+    status, output = call([*words, *strict, f"-I{ROOT}", f"-I{ROOT / 'src'}", "-c", path, "-o", object_path], cwd=place)
     if status:
         raise CannotRun(f"{relative(path)} does not compile with this QEMU:\n{last_lines(output, 25)}")
 
