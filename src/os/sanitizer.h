@@ -18,6 +18,7 @@ extern void __tsan_read_range(void *address, unsigned long bytes) __attribute__(
 extern void __tsan_write_range(void *address, unsigned long bytes) __attribute__((weak));
 extern void __tsan_mutex_pre_unlock(void *address, unsigned flags) __attribute__((weak));
 extern void __tsan_mutex_post_unlock(void *address, unsigned flags) __attribute__((weak));
+extern void __asan_load4(uintptr_t address) __attribute__((weak)); /* aligned; a look at one byte of shadow */
 extern void __asan_loadN(uintptr_t address, uintptr_t bytes) __attribute__((weak));
 extern void __asan_storeN(uintptr_t address, uintptr_t bytes) __attribute__((weak));
 extern void __msan_unpoison(const volatile void *address, size_t bytes) __attribute__((weak));
@@ -76,8 +77,8 @@ static inline void os_writes(void *address, size_t bytes)
  */
 static inline void os_touch(const void *object)
 {
-    if (__asan_loadN) {
-        __asan_loadN((uintptr_t)object, 4);
+    if (__asan_load4) {
+        __asan_load4((uintptr_t)object);
     }
 }
 

@@ -54,6 +54,25 @@ static int compare_ranges(const void *a, const void *b)
     return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
+/* Neighbours become one range: each thread's start goes over all of them. */
+static void join_ranges(void)
+{
+    unsigned joined = 0;
+
+    for (unsigned i = 0; i < tls.count; i++) {
+        Range *last = joined ? &tls.ranges[joined - 1] : NULL;
+
+        if (last && tls.ranges[i].offset <= last->offset + last->bytes) {
+            size_t end = tls.ranges[i].offset + tls.ranges[i].bytes;
+
+            last->bytes = end > last->offset + last->bytes ? end - last->offset : last->bytes;
+        } else {
+            tls.ranges[joined++] = tls.ranges[i];
+        }
+    }
+    tls.count = joined;
+}
+
 static int find_segment(struct dl_phdr_info *info, size_t size, void *unused)
 {
     (void)size;
@@ -99,6 +118,7 @@ static void read_symbol_table(const char *file, size_t bytes)
         }
     }
     qsort(tls.ranges, tls.count, sizeof(tls.ranges[0]), compare_ranges);
+    join_ranges();
 }
 
 void sched_tls_init(void)
