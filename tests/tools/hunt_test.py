@@ -5,6 +5,7 @@ tools/hunt against a stand-in for libFuzzer (fake_target.py): exit statuses, the
 """
 
 import hashlib
+import json
 import os
 import pathlib
 import select
@@ -73,6 +74,14 @@ class HuntTest(unittest.TestCase):
             os.close(descriptor)
 
     # ---- could not run
+
+    def test_json_is_all_that_stdout_has(self):
+        done = subprocess.run(self.command("--time", "1", "--flavour", "asan", "--json", TARGET),
+                              env={**self.environment, "FAKE_TARGET": "finds"}, stdin=subprocess.DEVNULL, capture_output=True,
+                              encoding="utf-8", timeout=PATIENCE_S, check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        rows = json.loads(done.stdout)
+        self.assertEqual([(row["target"], row["flavour"], row["findings"]) for row in rows], [(TARGET, "asan", 1)])
 
     def test_unknown_names_are_refused_with_the_known_ones(self):
         for arguments, known in ((("--flavour", "msan"), "asan, plain, tsan"), (("no_such_target",), TARGET),

@@ -9,6 +9,7 @@ import tempfile
 
 import build
 import show
+from common import call
 from fuzzrun import FuzzRun
 
 HEADS = ("fault", "flavour", "found", "verdict", "executions", "worst", "seconds", "worst", "in target", "crasher", "cause", "otherwise")
@@ -16,6 +17,8 @@ RIGHT = (2, 4, 5, 6, 7, 8, 9, 10)
 CAUSE_KEYS = ("Cause-write", "Cause-check", "Cause-function")
 CAUSE = re.compile(r"^\s*cause\b")
 SLACK_S = 60  # beyond its time, for a process that starts slowly or does not stop
+MINIMIZED_STARTS = 3  # of each fault: their crashers are minimized for the table
+MINIMIZE_S = 60
 
 
 class Start:
@@ -26,7 +29,7 @@ class Start:
         self.prefix = pathlib.Path(folder) / f"{flavour}-{fault}-{seed}-"
         self.run = FuzzRun([build.program(flavour, fault=fault), f"-seed={seed}", f"-max_total_time={seconds}",
                             "-print_final_stats=1", f"-artifact_prefix={self.prefix}"])
-        self.report = self.bytes = None
+        self.report = self.bytes = self.minimized_bytes = None
 
     def finish(self):
         self.report = self.run.found()
@@ -50,6 +53,16 @@ class Start:
 
     def wall_s(self):
         return self.run.ended - self.run.started
+
+    def minimize(self):
+        """Find out how few bytes the crasher can have; it must be on disk still."""
+        if not self.crasher():
+            return
+        small = self.prefix.with_name(self.prefix.name + "small")
+        status, _ = call([build.program(self.flavour, fault=self.fault, replay=True), "--minimize", self.crasher(), "--output", small,
+                          "--seconds", MINIMIZE_S], timeout=MINIMIZE_S + SLACK_S)
+        if status == 0:
+            self.minimized_bytes = small.stat().st_size
 
     def crasher(self):
         """The input that it found, as a file; None where there is none."""
@@ -135,6 +148,18 @@ def found(starts):
     return [start for start in starts if start.right()]
 
 
+def minimize_some(starts):
+    """Minimize the crashers of the first starts that found the fault, by their seeds: the table says how small they get."""
+    for start in sorted(found(starts), key=lambda start: start.seed)[:MINIMIZED_STARTS]:
+        start.minimize()
+
+
+def _size(starts):
+    """"34 B", and where some were minimized "4 of 34 B": medians."""
+    size, small = _median([start.bytes for start in starts]), _median([start.minimized_bytes for start in starts])
+    return "-" if size is None else f"{size:.0f} B" if small is None else f"{small:.0f} of {size:.0f} B"
+
+
 def row(fault, flavour, starts):
     """The row of the detection table. Figures are over the starts that found it."""
     good = found(starts)
@@ -144,10 +169,9 @@ def row(fault, flavour, starts):
             other[start.verdict()] = other.get(start.verdict(), 0) + 1
     executions = [start.executions() for start in good]
     walls = [start.wall_s() for start in good]
-    size = _median([start.bytes for start in good])
     cause = f"{sum(not start.cause_missed() for start in good)}/{len(good)}" if has_cause(build.fault_header(fault)) else "-"
     return (fault, flavour, f"{len(good)}/{len(starts)}",
             ", ".join(build.fault_verdicts(build.fault_header(fault), flavour)),
             show.thousands(_median(executions)), show.thousands(_worst(executions)), _seconds(_median(walls)), _seconds(_worst(walls)),
-            _seconds(_median([start.report.seconds for start in good])), "-" if size is None else f"{size:.0f} B", cause,
+            _seconds(_median([start.report.seconds for start in good])), _size(good), cause,
             ", ".join(f"{verdict} x{count}" for verdict, count in sorted(other.items())) or "-")

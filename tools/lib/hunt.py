@@ -7,6 +7,7 @@ Exit status: 0 nothing was found, 1 findings, 2 it could not run.
 import argparse
 import base64
 import configparser
+import contextlib
 import fcntl
 import os
 import random
@@ -51,6 +52,7 @@ def parse(arguments):
                         help="hunt a bug that tests/faults/NAME.patch puts into the core, from an empty corpus; may be repeated")
     parser.add_argument("--jobs", type=positive, default=os.cpu_count() or 1, metavar="N", help="fuzzers at once (default: CPUs)")
     parser.add_argument("--seed", type=positive, default=None, metavar="N", help="of libFuzzer (default: drawn, and printed)")
+    parser.add_argument("--json", action="store_true", help="print the table as an array of objects, and all else to stderr")
     parser.add_argument("--keep-going", action="store_true", help="after a finding go on until the time is up")
     options = parser.parse_args(arguments)
 
@@ -243,6 +245,16 @@ def only_hunt():
 
 def main(arguments):
     options = parse(arguments)
+    if options.json:
+        with contextlib.redirect_stdout(sys.stderr):
+            status, rows = hunt(options)
+        print(show.json_rows(HEADS, rows))
+        return status
+    return hunt(options)[0]
+
+
+def hunt(options):
+    """Returns the exit status and the rows of the table."""
     options.targets = options.targets or build.targets()
     build.ensure_setup()
     check_disk(BUILD)
@@ -256,7 +268,7 @@ def main(arguments):
         for flavour in options.flavour:
             hunts.append(Hunt(flavour, name, bool(options.fault), options, seed + len(hunts)))
     print(f"hunting: {len(hunts)} x {options.time} s, {min(options.jobs, len(hunts))} at once, seed {seed}", flush=True)
-    progress = show.Progress()
+    progress = show.Progress(sys.stdout)
     supervisor = Supervisor(hunts, options.jobs, progress)
     started = time.monotonic()
     supervisor.loop()
@@ -274,11 +286,12 @@ def main(arguments):
         print(f"\ninterrupted after {time.monotonic() - started:.0f} s")
     lock.close()
     sys.stdout.flush()
+    rows = [hunt.row() for hunt in started_hunts]
     if any(hunt.found for hunt in hunts):
-        return 1
+        return 1, rows
     if any(hunt.trouble for hunt in hunts) or not any(hunt.executions for hunt in hunts):
-        return 2
-    return 0
+        return 2, rows
+    return 0, rows
 
 
 if __name__ == "__main__":

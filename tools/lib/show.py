@@ -1,5 +1,6 @@
 """Tables and progress, for terminals and for logs."""
 
+import json
 import shutil
 import sys
 import time
@@ -27,6 +28,14 @@ def markdown(heads, rows, right=()):
 
     rule = "|" + "|".join("---:" if i in right else "---" for i in range(len(heads))) + "|"
     return "\n".join([line(heads), rule] + [line(row) for row in rows]) + "\n"
+
+
+def json_rows(heads, rows):
+    """The same as an array of objects. Where a head stands twice, the second one is its predecessor's: "executions worst"."""
+    names = []
+    for i, head in enumerate(heads):
+        names.append(f"{heads[i - 1]} {head}" if head in heads[:i] or heads.count(head) > 1 else head)
+    return json.dumps([dict(zip([name.replace(" ", "_") for name in names], row)) for row in rows], indent=2)
 
 
 def thousands(number):
