@@ -2,10 +2,14 @@
 #ifndef WAKEFUZZ_CLI_COMMANDS_H
 #define WAKEFUZZ_CLI_COMMANDS_H
 
+int command_doctor(int argc, char **argv);
 int command_explain(int argc, char **argv);
+int command_faults(int argc, char **argv);
 int command_list(int argc, char **argv);
+int command_merge(int argc, char **argv);
 int command_minimize(int argc, char **argv);
 int command_repro(int argc, char **argv);
+int command_run(int argc, char **argv);
 int command_triage(int argc, char **argv);
 
 #endif

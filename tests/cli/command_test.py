@@ -135,6 +135,74 @@ class CommandTest(kit.FolderTest):
         self.could_not("triage", self.folder, says="holds no inputs")
         self.could_not("triage", self.folder / "none", says="none")
 
+    # ---- merge
+
+    def test_merge_keeps_names_and_drops_what_adds_nothing(self):
+        corpus = kit.ROOT / "corpus" / "graph_lock"
+        more = self.folder / "more"
+        more.mkdir()
+        for path in corpus.iterdir():
+            shutil.copy(path, more / ("copy-of-" + path.name))
+        status, out, err = self.wakefuzz("merge", "--json", "--output", self.folder / "out", "graph_lock", more)
+        self.assertEqual(status, 0, err)
+        files = {path.name: path.read_bytes() for path in (self.folder / "out").iterdir()}
+        originals = {path.name: path.read_bytes() for path in corpus.iterdir()}
+        self.assertTrue(files)
+        self.assertLessEqual(files.items(), originals.items())  # the copies add nothing, and no name is new
+        own, copies = json.loads(out)
+        self.assertEqual((own["files"], own["kept"], copies["files"], copies["kept"]), (len(originals), len(files), len(originals), 0))
+        self.could_not("merge", "--output", self.folder / "out", "graph_lock", more, says="holds files already")
+
+    def test_merge_of_bad_folders(self):
+        self.could_not("merge", says="give one TARGET")
+        self.could_not("merge", "nonsense", self.folder, says="'nonsense'; there are: ")
+        self.could_not("merge", "--output", self.folder / "out", "graph_lock", self.folder / "none", says="none")
+        self.could_not("merge", "--output", "/proc/none/out", "graph_lock", self.folder, says="cannot make the folder")
+        self.could_not("merge", "graph_lock", self.folder, says="is not built: ninja -C", WAKEFUZZ_BUILD=str(self.folder / "none"))
+        self.assertFalse((self.folder / "out").exists())
+
+    # ---- run and faults: tools/hunt and tests/faults/table, whose tests are their own
+
+    def test_run_and_faults_are_the_tools(self):
+        for command, tool in (("run", "tools/hunt"), ("faults", "tests/faults/table")):
+            self.assertEqual(self.wakefuzz(command, "nonsense"), kit.call(kit.ROOT / tool, "nonsense"))
+            self.assertEqual(self.wakefuzz(command, "nonsense")[0], 2)
+
+    # ---- doctor
+
+    def test_doctor_looks_at_machine_and_programs(self):
+        status, out, err = self.wakefuzz("doctor", "--json")
+        rows = {row["check"]: row for row in json.loads(out)}
+        self.assertIn(status, (0, 2), err)
+        self.assertEqual(status == 2, any(row["state"] == "BAD" for row in rows.values()))
+        for check in ("packages", "FSGSBASE", "address randomization", "disk", "threads", "memory maps"):
+            self.assertIn(check, rows)
+
+    def instrumented(self, flavour, program):
+        """What the doctor says where this program stands for the target in a flavour."""
+        place = self.folder / flavour / "fuzz" / "graph_lock"
+        place.parent.mkdir(parents=True)
+        (self.folder / flavour / "build.ninja").touch()
+        place.write_text(f"#!/bin/sh\n{program}\n", "ascii")
+        place.chmod(0o755)
+        status, out, _ = self.wakefuzz("doctor", "--json", WAKEFUZZ_BUILD=str(self.folder))
+        row = next(row for row in json.loads(out) if row["check"] == f"graph_lock in {flavour}")
+        self.assertEqual(row["state"] == "good" or status == 2, True)
+        return row["state"], row["says"]
+
+    def test_doctor_asks_the_program_whether_it_is_instrumented(self):
+        counters = "echo 'INFO: Loaded 1 modules (7 inline 8-bit counters)'"
+        self.assertEqual(self.instrumented("plain", counters)[0], "good")
+        state, says = self.instrumented("asan", counters)
+        self.assertEqual(state, "BAD")
+        self.assertIn("AddressSanitizer is not in it", says)
+        state, says = self.instrumented("tsan", "[ -z \"$TSAN_OPTIONS\" ] || echo Available flags for ThreadSanitizer:")
+        self.assertEqual(state, "BAD")
+        self.assertIn("coverage counters", says)
+
+    def test_doctor_takes_no_argument(self):
+        self.could_not("doctor", "nonsense", says="takes no argument")
+
     # ---- list
 
     def test_list_knows_what_the_build_knows(self):
@@ -224,7 +292,7 @@ class CommandTest(kit.FolderTest):
         for command in commands:
             status, text, err = self.wakefuzz(command, "--help")
             self.assertEqual((status, err), (0, ""))
-            self.assertIn(command, text)
+            self.assertIn("usage: " if command in ("run", "faults") else command, text)
 
     def test_a_name_that_begins_with_a_dash(self):
         shutil.copy(self.finding(), self.folder / "-n")
