@@ -223,9 +223,25 @@ static void stop_dispatcher(void)
     AIO_WAIT_WHILE_UNLOCKED(NULL, (aio_poll(iohandler_get_aio_context(), false), qatomic_read(&qmp_dispatcher_co)));
 }
 
+/*
+ * Once more than anybody resumes. A client may hang up while the thread ends, or be found gone by the flush after that: to resume its
+ * monitor would leave a bottom half in the context of a thread that has ended. docs/findings.md, M8.
+ */
+static void suspend_all_for_good(void)
+{
+    Monitor *mon;
+
+    qemu_mutex_lock(&monitor_lock);
+    TAILQ_FOREACH(mon, &mon_list, entry) {
+        qatomic_inc(&mon->suspend_cnt);
+    }
+    qemu_mutex_unlock(&monitor_lock);
+}
+
 void monitor_cleanup(void)
 {
     stop_dispatcher();
+    suspend_all_for_good();
 
     /* The thread ends before its monitors do, and is freed after: they still let go of devices that run in it. */
     if (mon_iothread) {
@@ -239,10 +255,6 @@ void monitor_cleanup(void)
 
         TAILQ_REMOVE(&mon_list, mon, entry);
         qemu_mutex_unlock(&monitor_lock); /* letting go of the device may emit events (34f1f3e06d) */
-
-        /* Suspended for good: the flush may find that the client has gone, and to resume would leave a bottom half in a thread that has
-         * ended. docs/findings.md, M8. */
-        qatomic_inc(&mon->suspend_cnt);
         monitor_flush(mon);
         monitor_data_destroy(mon);
         qemu_mutex_lock(&monitor_lock);
