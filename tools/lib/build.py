@@ -70,6 +70,10 @@ def fault_header(name):
             raise CannotRun(f"tests/faults/{patch}.patch: no '{key}:' in its header")
     if target:
         header["Target"] = target
+        for part in header["Verdict"].split(";")[1:]:
+            place, _, verdicts = part.partition(":")
+            if place.strip() == target:
+                header["Verdict"] = verdicts.strip()
     return header
 
 
