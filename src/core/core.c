@@ -48,7 +48,7 @@ void core_reset(void)
         core_fatal("leak", "%u AioContexts were not freed", aio_context_live_count());
     }
     rcu_reset();
-    laio_reset();
+    laio_set_max_events(LAIO_MAX_EVENTS);
     bql_destroy();
     core_thread_reset();
 }

@@ -190,7 +190,7 @@ static void qemu_laio_process_completions_and_submit(LinuxAioState *s)
 
 static void qemu_laio_completion_bh(void *opaque)
 {
-    qemu_laio_process_completions_and_submit(opaque);
+    qemu_laio_process_completions_and_submit((LinuxAioState *)opaque);
 }
 
 static LinuxAioState *state_of(EventNotifier *e)
@@ -443,10 +443,7 @@ LinuxAioState *laio_init(unsigned max_events)
     void *io_context = NULL;
     int ret = event_notifier_init(&s->e, false);
 
-    core_assert(max_events >= 1 && max_events <= LAIO_MAX_EVENTS);
-    if (ret == 0) {
-        ret = laio_hooks.get(max_events, &io_context);
-    }
+    ret = ret < 0 ? ret : laio_hooks.get(max_events, &io_context);
     if (ret < 0) {
         event_notifier_cleanup(&s->e);
         g_free(s);
@@ -490,11 +487,6 @@ void laio_set_max_events(unsigned max_events)
 {
     core_assert(max_events >= 1 && max_events <= LAIO_MAX_EVENTS);
     max_events_to_come = max_events;
-}
-
-void laio_reset(void)
-{
-    max_events_to_come = LAIO_MAX_EVENTS;
 }
 
 LinuxAioInfo laio_info(const LinuxAioState *s)

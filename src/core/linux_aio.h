@@ -64,10 +64,9 @@ void laio_detach_aio_context(LinuxAioState *s, AioContext *old_context);
 
 /*
  * How large the states are that are made from now on: for tests and targets that want the queue to be full. LAIO_MAX_EVENTS is the
- * default, and what laio_reset() restores. Main thread, while no context has a state.
+ * default, and what core_reset() restores. Main thread, while no context has a state.
  */
 void laio_set_max_events(unsigned max_events);
-void laio_reset(void);
 
 /* What is in the queue, in flight, and how deep submission is. Home thread, or when it rests. For invariants of tests and targets. */
 typedef struct LinuxAioInfo {
