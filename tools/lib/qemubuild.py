@@ -234,7 +234,8 @@ def _compile(place, words, path, object_path):
 
 def link_targets(source, place, flavour, names):
     """Link each target for libFuzzer and for replay; both or none of a target are there afterwards."""
-    libraries = [BUILD / flavour / "fuzz" / "libdriver.a"] + [BUILD / flavour / layer / f"lib{layer[4:]}.a" for layer in OURS]
+    libraries = [BUILD / flavour / "fuzz" / name for name in ("libdriver.a", "libprobe.a")]
+    libraries += [BUILD / flavour / layer / f"lib{layer[4:]}.a" for layer in OURS]
     build.build(flavour, [build.goal(flavour, path) for path in libraries])
     ours = place / "wakefuzz"
     ours.mkdir(exist_ok=True)
