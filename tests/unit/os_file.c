@@ -97,6 +97,7 @@ static void vectors(void)
     int fd = open("vectors", O_RDWR | O_CREAT, 0600);
     char a[4] = "abc", b[4] = "def";
     struct iovec vector[3] = { { a, 3 }, { NULL, 0 }, { b, 3 } };
+    volatile int none = -1; /* or the compiler sees it, and refuses */
 
     SYS(pwritev(fd, vector, 3, 1));
     SYS(writev(fd, vector, 3));
@@ -107,7 +108,7 @@ static void vectors(void)
     SYS(preadv(fd, vector, 3, 4));
     say("%s%s", a, b);
     SYS(readv(fd, vector, 3));
-    SYS(preadv(fd, vector, -1, 0));
+    SYS(preadv(fd, vector, none, 0));
     SYS(preadv2(fd, vector, 1, 0, 0));
     SYS(pwritev2(fd, vector, 1, 7, RWF_DSYNC));
     SYS(lseek(fd, 0, SEEK_END));
