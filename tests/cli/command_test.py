@@ -6,6 +6,7 @@ The wakefuzz command as a user meets it: what each command prints and returns, o
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -167,6 +168,12 @@ class CommandTest(kit.FolderTest):
         for command, tool in (("run", "tools/hunt"), ("faults", "tests/faults/table")):
             self.assertEqual(self.wakefuzz(command, "nonsense"), kit.call(kit.ROOT / tool, "nonsense"))
             self.assertEqual(self.wakefuzz(command, "nonsense")[0], 2)
+
+    def test_the_table_of_faults_minimizes_crashers(self):
+        status, out, err = self.wakefuzz("faults", "--starts", "1", "--flavour", "plain", "--json", kit.FAULT)
+        self.assertEqual(status, 0, err)
+        small, large = re.fullmatch(r"(\d+) of (\d+) B", json.loads(out)[0]["crasher"]).groups()
+        self.assertLess(int(small), int(large))
 
     # ---- doctor
 

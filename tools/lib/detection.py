@@ -25,7 +25,7 @@ class Start:
     """One start: its process while it runs, what it found afterwards."""
 
     def __init__(self, fault, flavour, seed, seconds, folder):
-        self.fault, self.flavour, self.seconds = fault, flavour, seconds
+        self.fault, self.flavour, self.seed, self.seconds = fault, flavour, seed, seconds
         self.prefix = pathlib.Path(folder) / f"{flavour}-{fault}-{seed}-"
         self.run = FuzzRun([build.program(flavour, fault=fault), f"-seed={seed}", f"-max_total_time={seconds}",
                             "-print_final_stats=1", f"-artifact_prefix={self.prefix}"])
