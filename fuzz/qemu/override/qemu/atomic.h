@@ -4,7 +4,7 @@
  * directly is seen too.
  *
  * 1. The point stands before the access; every argument is evaluated once.
- * 2. A site has the name of function, file and expression: an input means the same in every flavour.
+ * 2. A site has the name of function, file and expression: constraints of an input name it alike in every flavour.
  */
 #ifndef WAKEFUZZ_FUZZ_QEMU_ATOMIC_H
 #define WAKEFUZZ_FUZZ_QEMU_ATOMIC_H
