@@ -70,11 +70,16 @@ void coroutine_fn aio_task_pool_wait_all(AioTaskPool *pool)
     }
 }
 
-void coroutine_fn aio_task_pool_start_task(AioTaskPool *pool, AioTask *task)
+void coroutine_fn aio_task_pool_wait_slot(AioTaskPool *pool)
 {
     if (pool->busy_tasks == pool->max_busy_tasks) {
         aio_task_pool_wait_one(pool);
     }
+}
+
+void coroutine_fn aio_task_pool_start_task(AioTaskPool *pool, AioTask *task)
+{
+    aio_task_pool_wait_slot(pool);
     task->pool = pool;
     qemu_coroutine_enter(qemu_coroutine_create(aio_task_co, task));
 }

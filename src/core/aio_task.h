@@ -25,6 +25,9 @@ struct AioTask {
 AioTaskPool *coroutine_fn aio_task_pool_new(unsigned max_busy_tasks);
 void aio_task_pool_free(AioTaskPool *pool);
 
+/* Yields until there is room for a task; one may have failed meanwhile. */
+void coroutine_fn aio_task_pool_wait_slot(AioTaskPool *pool);
+
 /* Start a task; yields until there is room. It runs at once, up to its first yield. */
 void coroutine_fn aio_task_pool_start_task(AioTaskPool *pool, AioTask *task);
 

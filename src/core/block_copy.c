@@ -217,6 +217,19 @@ static void coroutine_fn block_copy_put_off(BlockCopyCallState *call, BlockCopyT
     qemu_co_sleep_ns_wakeable(&call->sleep, QEMU_CLOCK_REALTIME, ns);
 }
 
+/* Start the task, or give it up where another one has failed while it waited for room. Returns whether it was started. */
+static bool coroutine_fn block_copy_task_run(AioTaskPool *pool, BlockCopyTask *task)
+{
+    aio_task_pool_wait_slot(pool);
+    if (aio_task_pool_status(pool) < 0) {
+        block_copy_task_end(task, -ECANCELED);
+        g_free(task);
+        return false;
+    }
+    aio_task_pool_start_task(pool, &task->task);
+    return true;
+}
+
 /*
  * One pass over the range. 1 where something was dirty and all of that was copied, 0 where nothing was, or the error of
  * the first cluster that failed.
@@ -247,7 +260,9 @@ static int coroutine_fn block_copy_dirty_clusters(BlockCopyCallState *call)
         offset = task->offset + task->bytes;
         bytes = end - offset;
         pool = pool ? pool : aio_task_pool_new(call->max_workers);
-        aio_task_pool_start_task(pool, &task->task);
+        if (!block_copy_task_run(pool, task)) {
+            break;
+        }
     }
     if (pool) {
         aio_task_pool_wait_all(pool);

@@ -110,6 +110,13 @@ static void coroutine_fn copy_entry(void *opaque)
     copy->dirty = block_copy_dirty_clusters_count(copy->s);
 }
 
+static void coroutine_fn count_entry(void *opaque)
+{
+    Copy *copy = opaque;
+
+    copy->dirty = block_copy_dirty_clusters_count(copy->s);
+}
+
 static void copy_finished(void *opaque)
 {
     qatomic_store_release(&((Copy *)opaque)->finished, true);
@@ -163,6 +170,26 @@ static void test_failure_leaves_it_dirty(void)
     run_co(&copy, copy_entry);
     g_assert_cmpint(copy.ret, ==, 0);
     run_co(&copy, compare_entry);
+    copy_down(&copy);
+}
+
+/*
+ * The first of two tasks fails while a third waits for room: that one is given up and not started. So the second cluster is copied, and
+ * no other.
+ */
+static void test_failure_stops_who_waits_for_room(void)
+{
+    Copy copy;
+
+    copy_up(&copy, RAM_COMPLETE_BH);
+    run_co(&copy, fill_entry);
+    bdrv_ram_fail_next(copy.target, EIO);
+    run_co(&copy, async_entry);
+    wait_finished(&copy);
+    g_assert_cmpint(block_copy_call_status(copy.call), ==, -EIO);
+    block_copy_call_unref(copy.call);
+    run_co(&copy, count_entry);
+    g_assert_cmpint(copy.dirty, ==, DISK_BYTES / CLUSTER - 1);
     copy_down(&copy);
 }
 
@@ -267,6 +294,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/block-copy/copies/bh", GUINT_TO_POINTER(RAM_COMPLETE_BH), test_copies);
     g_test_add_data_func("/block-copy/copies/timer", GUINT_TO_POINTER(RAM_COMPLETE_TIMER), test_copies);
     g_test_add_func("/block-copy/failure-leaves-it-dirty", test_failure_leaves_it_dirty);
+    g_test_add_func("/block-copy/failure-stops-who-waits-for-room", test_failure_stops_who_waits_for_room);
     g_test_add_func("/block-copy/calls-overlap", test_calls_overlap);
     g_test_add_func("/block-copy/kick-after-new-speed", test_kick_after_new_speed);
     g_test_add_func("/block-copy/kick-alone-changes-nothing", test_kick_alone_changes_nothing);
