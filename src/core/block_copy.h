@@ -11,7 +11,8 @@
  *
  * Invariants
  *  1. A cluster is dirty, or in the range of one task, or clean.
- *  2. A call that has finished touches nothing of its own any more but its entry in the list of calls.
+ *  2. A call that has finished is in no list any more; it only reads its callback, and calls it. So the reference by which its
+ *     owner has it must not go before the callback has come.
  *
  * From QEMU: block/block-copy.c, include/block/block-copy.h. Whole clusters by bounce buffer only.
  */

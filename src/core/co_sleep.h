@@ -56,8 +56,9 @@ void qemu_co_sleep_wake(QemuCoSleep *w);
 
 /*
  * Run entry(opaque) as a coroutine and wait for it, timeout_ns nanoseconds at most (0: as long as it takes, on the
- * caller's own stack). Returns 0, or -ETIMEDOUT: then entry goes on, and clean(opaque) is called when it has ended;
- * clean may be NULL. Coroutines only; yields. From QEMU: util/qemu-co-timeout.c.
+ * caller's own stack). entry ends in the context in which it begins, the caller's. Returns 0, or -ETIMEDOUT: then entry
+ * goes on, and clean(opaque) is called when it has ended; clean may be NULL. Coroutines only; yields. From QEMU:
+ * util/qemu-co-timeout.c.
  */
 typedef void CleanupFunc(void *opaque);
 int coroutine_fn qemu_co_timeout(CoroutineEntry *entry, void *opaque, uint64_t timeout_ns, CleanupFunc *clean);

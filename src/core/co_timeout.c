@@ -1,8 +1,8 @@
 /*
  * Waiting for a coroutine with a limit, as co_sleep.h tells.
  *
- * Threads: the context in which qemu_co_timeout() is called; the coroutine may end in another one, where it wakes the
- * sleeper as any waker does.
+ * Threads: the context in which qemu_co_timeout() is called, and nothing else: the coroutine has to end there too, as marker is a plain
+ * variable of both.
  *
  * Invariants
  *  1. Whoever sets the marker second frees the state: the sleeper where the work was done in time, the work where the

@@ -2,8 +2,7 @@
  * GLib sources that several threads attach and destroy.
  *
  * GLib orders all of it by the context's lock, which ThreadSanitizer does not see: for it, the context stands for the lock, whose
- * futex lies at the same address. Nothing
- * of this is there in other builds. A source's own functions begin with glib_source_enter(), which also stands for what GLib's loop
+ * futex lies at the same address. Nothing of this is there in other builds. A source's own functions begin with glib_source_enter(), which also stands for what GLib's loop
  * has done by itself up to there, and end with glib_source_leave().
  */
 #ifndef WAKEFUZZ_CORE_GLIB_SOURCE_H
