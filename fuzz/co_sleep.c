@@ -46,6 +46,7 @@ typedef struct Sleeper {
     unsigned sleeps, wakes;
     bool stop;  /* atomic, of the program: the sleeper reads it before each sleep */
     int going;  /* raw: it has read stop, and is not asleep yet */
+    int ended;  /* raw: it will sleep no more */
 } Sleeper;
 
 typedef struct Relay {
@@ -92,6 +93,7 @@ static void coroutine_fn sleeper_entry(void *opaque)
             fuzz_reached("wake-together-with-the-timer");
         }
     }
+    __atomic_store_n(&sleeper->ended, 1, __ATOMIC_SEQ_CST);
 }
 
 static void wake(Sleeper *sleeper)
@@ -102,7 +104,7 @@ static void wake(Sleeper *sleeper)
         fuzz_reached("wake-of-a-sleeper");
     } else if (__atomic_load_n(&sleeper->going, __ATOMIC_SEQ_CST)) {
         fuzz_reached(to_wake ? "wake-on-the-way-out" : "wake-on-the-way-in");
-    } else {
+    } else if (!__atomic_load_n(&sleeper->ended, __ATOMIC_SEQ_CST)) {
         fuzz_reached("wake-before-sleep");
     }
     qemu_co_sleep_wake(&sleeper->w);
