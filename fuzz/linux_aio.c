@@ -347,6 +347,17 @@ static void check_copy(World *world, bool start_known)
     }
 }
 
+/* What the polling client has read: of the disk itself, as it was at the start or as the guest wrote it. */
+static void check_poller(World *world)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        const uint8_t *data = world->poller.data[i];
+
+        fuzz_check(memcmp(data, data + 1, CLUSTER - 1) == 0);
+        fuzz_check(data[0] == START_PATTERN + i || (data[0] == GUEST_PATTERN + i && world->guest.batches));
+    }
+}
+
 static void check_rest(void *opaque)
 {
     World *world = opaque;
@@ -368,6 +379,9 @@ static void end(World *world, Disk kind)
     }
     aio_wait_bh_oneshot(world->ctx, check_rest, world);
     fuzz_check(blk_in_flight(world->blk) == 0);
+    if (world->poller.submitted && kind != TWO_FILES && !world->faults) {
+        check_poller(world);
+    }
     if (world->copy) {
         check_copy(world, kind == CACHED || kind == DIRECT);
         blk_unref(world->source); /* NULL where a job has copied */
