@@ -3,8 +3,8 @@
  * well-formed, malformed, in pieces, in and out of band; they hang up and come again. A vCPU emits events meanwhile, when a client
  * pokes it.
  *
- * Invariants: each command is answered exactly once, in order (out of band may overtake), unless the connection was closed
- * before; what a client reads is whole lines of JSON; after the cleanup no event arrives.
+ * Invariants: each command is answered exactly once, in order (out of band may overtake), unless the client hangs up or the cleanup
+ * closes the connection before, and nobody else does; what a client reads is whole lines of JSON; after the cleanup no event arrives.
  *
  * The empty scenario is one client that sends one ordinary command and asks the program to end: enough for QEMU's fc1a2ec7da.
  */
@@ -263,7 +263,8 @@ static void take_line(Client *client, const char *line)
     json_node_unref(node);
 }
 
-/* Read what comes next and take the lines that are complete. Returns false at the end of the stream. */
+/* Read what comes next and take the lines that are complete. Returns false at the end of the stream, which only the cleanup makes: a
+ * monitor hangs up on nobody. */
 static bool read_some(Client *client)
 {
     char buffer[1024];
@@ -271,6 +272,7 @@ static bool read_some(Client *client)
     char *end;
 
     if (size <= 0) {
+        fuzz_check(__atomic_load_n(&client->world->cleaning, __ATOMIC_SEQ_CST));
         return false;
     }
     g_string_append_len(client->input, buffer, size);
