@@ -211,6 +211,23 @@ ThreadPoolAio *aio_get_thread_pool(AioContext *ctx)
     return ctx->thread_pool;
 }
 
+LinuxAioState *aio_setup_linux_aio(AioContext *ctx)
+{
+    if (!ctx->linux_aio) {
+        ctx->linux_aio = laio_init();
+        if (ctx->linux_aio) {
+            laio_attach_aio_context(ctx->linux_aio, ctx);
+        }
+    }
+    return ctx->linux_aio;
+}
+
+LinuxAioState *aio_get_linux_aio(AioContext *ctx)
+{
+    core_assert(ctx->linux_aio);
+    return ctx->linux_aio;
+}
+
 void aio_context_set_thread_pool_params(AioContext *ctx, int min, int max)
 {
     core_assert(min >= 0 && min <= max && max > 0);

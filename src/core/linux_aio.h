@@ -50,21 +50,21 @@ int coroutine_fn laio_co_submit(int fd, uint64_t offset, QEMUIOVector *qiov, int
  */
 void laio_submit(LinuxAioState *s, int fd, uint64_t offset, QEMUIOVector *qiov, int type, BlockCompletionFunc *cb, void *opaque);
 
-/* The context's state, made if it has none: NULL with errno where the kernel refuses. Home thread. */
+/* The context's state, made if it has none: NULL with errno where the kernel refuses. Home thread. In aio_context.c. */
 LinuxAioState *aio_setup_linux_aio(AioContext *ctx);
 /* The same where it is known to have one. Home thread. */
 LinuxAioState *aio_get_linux_aio(AioContext *ctx);
 
-/* max_events: requests in flight at a time, 1 to LAIO_MAX_EVENTS. NULL with errno. Any thread. */
-LinuxAioState *laio_init(unsigned max_events);
+/* As large as laio_set_max_events() has said. NULL with errno. Any thread. */
+LinuxAioState *laio_init(void);
 /* No request is under way. Any thread. */
 void laio_cleanup(LinuxAioState *s);
 void laio_attach_aio_context(LinuxAioState *s, AioContext *new_context);
 void laio_detach_aio_context(LinuxAioState *s, AioContext *old_context);
 
 /*
- * How large the states are that are made from now on: for tests and targets that want the queue to be full. LAIO_MAX_EVENTS is the
- * default, and what core_reset() restores. Main thread, while no context has a state.
+ * How many requests are in flight at a time, 1 to LAIO_MAX_EVENTS, in the states that are made from now on: for tests and targets that
+ * want the queue to be full. LAIO_MAX_EVENTS is the default, and what core_reset() restores. Main thread, while no context has a state.
  */
 void laio_set_max_events(unsigned max_events);
 
