@@ -283,7 +283,7 @@ static void test_cancel_before_the_start(void)
     jobs_up(0);
     s = step_job_new(qemu_get_aio_context(), 1, 0, JOB_DEFAULT);
     g_assert_cmpint(job_cancel_sync(&s->common.job, false), ==, -ECANCELED);
-    g_assert_cmpuint(counts[STEPS], ==, 0);
+    g_assert_cmpuint(qatomic_read(&counts[STEPS]), ==, 0);
     expect_end(-ECANCELED);
     core_down();
 }
@@ -303,7 +303,7 @@ static void test_cancel_what_the_user_paused(void)
     }
     wait_for(&counts[PAUSES], 1);
     g_assert_cmpint(job_cancel_sync(&s->common.job, true), ==, -ECANCELED);
-    g_assert_cmpuint(counts[RESUMES], ==, 1);
+    g_assert_cmpuint(qatomic_read(&counts[RESUMES]), ==, 1);
     expect_end(-ECANCELED);
     core_down();
 }
@@ -475,7 +475,7 @@ static void test_drain_pauses(gconstpointer data)
         g_assert_cmpuint(qatomic_read(&counts[STEPS]), ==, steps);
         bdrv_drained_end(bs);
     }
-    wait_for(&counts[STEPS], counts[STEPS] + 1);
+    wait_for(&counts[STEPS], qatomic_read(&counts[STEPS]) + 1);
     g_assert_cmpint(job_cancel_sync(&s->common.job, true), ==, -ECANCELED);
     bdrv_unref(bs);
     core_down();
