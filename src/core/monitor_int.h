@@ -43,6 +43,7 @@ typedef struct MonitorQMP {
 
     QemuMutex qmp_queue_lock;
     GQueue *qmp_requests; /* under qmp_queue_lock */
+    bool full; /* the queue has suspended the monitor, with out-of-band; under qmp_queue_lock */
 } MonitorQMP;
 
 typedef TAILQ_HEAD(MonitorList, Monitor) MonitorList;

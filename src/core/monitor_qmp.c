@@ -19,7 +19,7 @@
  *    sets it to false, and only a waker that finds it false wakes: so it is never scheduled twice.
  * 2. A request is in the queue of its monitor, under qmp_queue_lock, or the dispatcher's own.
  * 3. A monitor is suspended by whoever fills its queue: with the first request, or with the eighth where out-of-band is
- *    on. Whoever makes room resumes it: the dispatcher, or the event CLOSED that empties the queue (QEMU 2895aaa139,
+ *    on. Request and queue remember it, under qmp_queue_lock. Whoever makes room resumes it: the dispatcher, or the event CLOSED that empties the queue (QEMU 2895aaa139,
  *    a67b996e78).
  * 4. No lock is held over a yield.
  *
@@ -37,6 +37,7 @@ typedef struct QMPRequest {
     MonitorQMP *mon;
     JsonNode *req; /* one of the two */
     GError *err;
+    bool alone; /* it has suspended the monitor: it came without out-of-band */
 } QMPRequest;
 
 static bool qmp_dispatcher_co_busy; /* atomic */
@@ -74,20 +75,44 @@ static void monitor_qmp_cleanup_req_queue_locked(MonitorQMP *mon)
 }
 
 /*
+ * How often a request, and the queue that it has been taken from, have suspended the monitor; that is to be taken back now. Each says
+ * itself whether it has: what is on at this moment is no answer, as the command of a client that has gone may have changed it since
+ * (docs/findings.md, M9). qmp_queue_lock is held.
+ */
+static unsigned monitor_qmp_suspensions_locked(MonitorQMP *mon, const QMPRequest *request)
+{
+    unsigned count = request->alone;
+
+    if (mon->full && mon->qmp_requests->length < QMP_REQ_QUEUE_LEN_MAX) {
+        mon->full = false;
+        count++;
+    }
+    return count;
+}
+
+static void monitor_resume_times(Monitor *mon, unsigned count)
+{
+    while (count--) {
+        monitor_resume(mon);
+    }
+}
+
+/*
  * Invariant 3: as often as those in the queue have suspended the monitor. That may be twice also where it takes one request at
  * a time: a byte that ends one value (a number) and makes an error of its own completes two requests before anybody looks at
  * suspend_cnt again. docs/findings.md, M4; fault monitor-two-requests-one-resume.
  */
 static void monitor_qmp_cleanup_queue_and_resume(MonitorQMP *mon)
 {
-    unsigned suspended;
+    unsigned suspended = 0;
+    QMPRequest *request;
 
     qemu_mutex_lock(&mon->qmp_queue_lock);
-    suspended = qmp_oob_enabled(mon) ? mon->qmp_requests->length >= QMP_REQ_QUEUE_LEN_MAX : mon->qmp_requests->length;
-    monitor_qmp_cleanup_req_queue_locked(mon);
-    while (suspended--) {
-        monitor_resume(&mon->common);
+    while ((request = g_queue_pop_head(mon->qmp_requests))) {
+        suspended += monitor_qmp_suspensions_locked(mon, request);
+        qmp_request_free(request);
     }
+    monitor_resume_times(&mon->common, suspended);
     qemu_mutex_unlock(&mon->qmp_queue_lock);
 }
 
@@ -198,10 +223,11 @@ void coroutine_fn monitor_qmp_dispatcher_co(void *opaque)
     while ((request = monitor_qmp_dispatcher_pop_any())) {
         MonitorQMP *mon = request->mon;
         bool oob_enabled = qmp_oob_enabled(mon); /* now: the command may be the one that changes it */
+        unsigned suspended = monitor_qmp_suspensions_locked(mon, request);
 
         /* With out-of-band at once, so that such commands come through while this one runs; else after the reply. */
-        if (oob_enabled && mon->qmp_requests->length == QMP_REQ_QUEUE_LEN_MAX - 1) {
-            monitor_resume(&mon->common);
+        if (oob_enabled) {
+            monitor_resume_times(&mon->common, suspended);
         }
 
         /* Before the yields: the main thread takes this lock too, when a write finds that the client has gone. */
@@ -212,7 +238,7 @@ void coroutine_fn monitor_qmp_dispatcher_co(void *opaque)
         }
         process(request);
         if (!oob_enabled) {
-            monitor_resume(&mon->common);
+            monitor_resume_times(&mon->common, suspended);
         }
         qmp_request_free(request);
     }
@@ -258,7 +284,11 @@ static void handle_qmp_command(void *opaque, JsonNode *req, GError *err)
     *request = (QMPRequest){ .mon = mon, .req = req, .err = err };
 
     qemu_mutex_lock(&mon->qmp_queue_lock);
-    if (!qmp_oob_enabled(mon) || mon->qmp_requests->length == QMP_REQ_QUEUE_LEN_MAX - 1) {
+    if (!qmp_oob_enabled(mon)) {
+        request->alone = true;
+        monitor_suspend(&mon->common);
+    } else if (!mon->full && mon->qmp_requests->length >= QMP_REQ_QUEUE_LEN_MAX - 1) {
+        mon->full = true;
         monitor_suspend(&mon->common);
     }
     core_assert(mon->qmp_requests->length <= QMP_REQ_QUEUE_LEN_MAX); /* one too many: see above */

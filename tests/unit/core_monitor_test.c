@@ -365,6 +365,39 @@ static void events_are_limited(void)
 
 /* ---- cleanup: tear_down() does it, in each test */
 
+/*
+ * A client that has out-of-band negotiates once more, and hangs up when the dispatcher has taken that out of the queue and the command
+ * has not run yet. The next one sends a command before it runs, without out-of-band, and has it afterwards: it is resumed all the same,
+ * and read on.
+ */
+static void negotiation_of_the_client_before(void)
+{
+    int fd = oob_client(), next;
+
+    client_send(fd, "{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]}}");
+    wait_for_queue_length(1);
+    while (queue_length()) {
+        aio_poll(iohandler_get_aio_context(), false);
+    }
+    close(fd);
+    next = client_connect();
+    client_send(next, "{\"execute\":\"query-status\"}");
+    while (!queue_length()) {
+        g_thread_yield();
+    }
+    expect_greeting(next);
+    for (unsigned i = 0; i < 2; i++) {
+        char *line = client_line(next); /* of the negotiation, and of the command */
+
+        g_assert_true(g_str_has_prefix(line, "{\"return\":"));
+        g_free(line);
+    }
+    wait_for_suspend_cnt(0);
+    client_send(next, "{\"execute\":\"query-status\"}");
+    g_free(client_line(next));
+    close(next);
+}
+
 static void cleanup_leaves_queued_requests(void)
 {
     int fd = oob_client();
@@ -440,6 +473,7 @@ int main(int argc, char **argv)
         { "/monitor/hang-up/resumes", hang_up_resumes },
         { "/monitor/hang-up/resumes-as-often-as-suspended", hang_up_resumes_as_often_as_suspended },
         { "/monitor/hang-up/half-a-command-is-forgotten", half_a_command_is_forgotten },
+        { "/monitor/hang-up/negotiation-comes-after-it", negotiation_of_the_client_before },
         { "/monitor/output/waits-for-the-socket", output_waits_for_the_socket },
         { "/monitor/event/limited-to-one-an-interval", events_are_limited },
         { "/monitor/cleanup/leaves-queued-requests", cleanup_leaves_queued_requests },
