@@ -32,8 +32,7 @@ static bool child_job_drained_poll(BdrvChild *child)
 {
     BlockJob *job = child->opaque;
 
-    WITH_JOB_LOCK_GUARD()
-    {
+    WITH_JOB_LOCK_GUARD() {
         if (!job->job.busy || job_is_completed_locked(&job->job)) {
             return false;
         }
@@ -53,8 +52,7 @@ static void child_job_set_aio_context(BdrvChild *child, AioContext *ctx)
 {
     BlockJob *job = child->opaque;
 
-    WITH_JOB_LOCK_GUARD()
-    {
+    WITH_JOB_LOCK_GUARD() {
         if (job->job.aio_context == ctx) {
             return;
         }
@@ -143,8 +141,7 @@ void *block_job_create(const char *id, const BlockJobDriver *driver, BlockDriver
         ratelimit_init(&job->limit);
         ratelimit_set_speed(&job->limit, (uint64_t)speed, BLOCK_JOB_SLICE_TIME_NS);
         job->speed = speed;
-        WITH_JOB_LOCK_GUARD()
-        {
+        WITH_JOB_LOCK_GUARD() {
             job->job.on_idle = block_job_on_idle_locked;
         }
         block_job_attach(job, "main node", bs);

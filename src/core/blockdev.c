@@ -109,8 +109,7 @@ int bdrv_flush_all(void)
 void bdrv_close_all(void)
 {
     core_assert(qemu_in_main_thread());
-    WITH_JOB_LOCK_GUARD()
-    {
+    WITH_JOB_LOCK_GUARD() {
         core_assert(!job_next_locked(NULL));
     }
 

@@ -221,8 +221,7 @@ static void test_ids(void)
     g_assert_cmpint(errno, ==, EINVAL);
     internal = job_create(NULL, &step_job, qemu_get_aio_context(), JOB_INTERNAL, NULL, NULL);
     g_assert_nonnull(internal);
-    WITH_JOB_LOCK_GUARD()
-    {
+    WITH_JOB_LOCK_GUARD() {
         g_assert_true(job_get_locked("job0") == &s->common.job);
         g_assert_null(job_get_locked("job1"));
     }
@@ -241,8 +240,7 @@ static void test_by_hand(void)
     job = &s->common.job;
     job_start(job);
     g_assert_cmpint(finish(job), ==, 0);
-    WITH_JOB_LOCK_GUARD()
-    {
+    WITH_JOB_LOCK_GUARD() {
         g_assert_cmpint(job->status, ==, JOB_STATUS_PENDING);
         g_assert_cmpint(job_dismiss_locked(&job), ==, -EPERM);
         g_assert_cmpuint(counts[COMMITS], ==, 0);
@@ -296,8 +294,7 @@ static void test_cancel_what_the_user_paused(void)
     s = step_job_new(thread_ctx(0), 0, 0, JOB_DEFAULT);
     job_start(&s->common.job);
     wait_for(&counts[STEPS], 10);
-    WITH_JOB_LOCK_GUARD()
-    {
+    WITH_JOB_LOCK_GUARD() {
         g_assert_cmpint(job_user_pause_locked(&s->common.job), ==, 0);
         g_assert_cmpint(job_user_pause_locked(&s->common.job), ==, -EALREADY);
     }
@@ -321,8 +318,7 @@ static void test_cancel_what_is_through(void)
     /* No poll of the main context here, so that job_exit() waits; but the sleep's timer is one of its own. */
     while (!through) {
         job_enter(&s->common.job);
-        WITH_JOB_LOCK_GUARD()
-        {
+        WITH_JOB_LOCK_GUARD() {
             through = s->common.job.deferred_to_main_loop;
         }
     }
@@ -343,8 +339,7 @@ static void test_cancel_all(void)
         }
     }
     job_cancel_sync_all();
-    WITH_JOB_LOCK_GUARD()
-    {
+    WITH_JOB_LOCK_GUARD() {
         g_assert_null(job_next_locked(NULL));
     }
     core_down();
@@ -359,16 +354,14 @@ static void test_ready_job_completes(void)
     jobs_up(1);
     s = step_job_new(thread_ctx(0), 1, 0, JOB_DEFAULT);
     s->gets_ready = true;
-    WITH_JOB_LOCK_GUARD()
-    {
+    WITH_JOB_LOCK_GUARD() {
         g_assert_cmpint(job_complete_locked(&s->common.job), ==, -EPERM);
     }
     job_start(&s->common.job);
     while (!job_is_ready(&s->common.job)) {
         aio_poll(qemu_get_aio_context(), false);
     }
-    WITH_JOB_LOCK_GUARD()
-    {
+    WITH_JOB_LOCK_GUARD() {
         g_assert_cmpint(job_complete_sync_locked(&s->common.job), ==, 0);
     }
     expect_end(0);
@@ -500,8 +493,7 @@ static void test_context_changes(void)
         bdrv_try_change_aio_context(i % 2 ? bs : other, ctx);
         g_assert_true(bdrv_get_aio_context(bs) == ctx);
         g_assert_true(bdrv_get_aio_context(other) == ctx);
-        WITH_JOB_LOCK_GUARD()
-        {
+        WITH_JOB_LOCK_GUARD() {
             g_assert_true(s->common.job.aio_context == ctx);
         }
     }
@@ -526,8 +518,7 @@ static void test_speed_change_ends_the_sleep(void)
         while (!job_is_idle(&s->common.job)) {
             g_thread_yield();
         }
-        WITH_JOB_LOCK_GUARD()
-        {
+        WITH_JOB_LOCK_GUARD() {
             g_assert_cmpint(block_job_set_speed_locked(&s->common, -1), ==, -EINVAL);
             g_assert_cmpint(block_job_set_speed_locked(&s->common, i * 1000), ==, 0);
         }
