@@ -1,7 +1,7 @@
 /*
  * Target monitor: clients send QMP commands to one or two monitors at any moment, also while these are being cleaned up:
  * well-formed, malformed, in pieces, in and out of band; they hang up and come again. A vCPU emits events meanwhile, when a client
- * pokes it.
+ * pokes it; connections may close just before it does.
  *
  * Invariants: each command is answered exactly once, in order (out of band may overtake), unless the client hangs up or the cleanup
  * closes the connection before, and nobody else does; what a client reads is whole lines of JSON; after the cleanup no event arrives.
@@ -48,6 +48,13 @@ typedef struct Step {
     size_t raw_size;
 } Step;
 
+/* What a client wants from the vCPU. */
+typedef struct Poke {
+    uint8_t how;    /* to emit */
+    uint8_t before; /* so many events come before that one */
+    int hangs_up;   /* the client's end of the socket, to be closed just before that one; 0: none */
+} Poke;
+
 typedef struct World World;
 
 typedef struct Client {
@@ -57,6 +64,7 @@ typedef struct Client {
     bool shares;  /* another client wants the same monitor: do not stay */
     unsigned negotiates; /* first of all: 1 for commands, 2 for out-of-band too; else not */
     bool waits;   /* for all its answers */
+    uint8_t cut_off; /* after its steps the vCPU closes its connection; see hang_up_step(); 0: not */
     /* Each line that comes is about what this connection has sent. Not so where a connection came before: its last answer goes to
      * whoever is there when it is ready, as in QEMU. */
     bool strict;
@@ -79,7 +87,7 @@ struct World {
     QemuThread vcpu;
     QemuSemaphore pokes;
     unsigned poke_count;
-    uint8_t poked[CLIENTS_MAX * STEPS_MAX]; /* how to emit */
+    Poke poked[CLIENTS_MAX * (STEPS_MAX + 1)]; /* one for each step, one for the end */
     bool vcpu_ends;
     /* For windows and invariants: no points, no part of the program. */
     unsigned clients_busy;
@@ -295,10 +303,25 @@ static void wait_for_answers(Client *client, unsigned count)
 
 /* ---- the vCPU */
 
-static void poke_vcpu(World *world, uint8_t how)
+static void poke_vcpu(World *world, uint8_t how, uint8_t before, int hangs_up)
 {
-    __atomic_store_n(&world->poked[__atomic_fetch_add(&world->poke_count, 1, __ATOMIC_SEQ_CST)], how, __ATOMIC_SEQ_CST);
+    Poke *poke = &world->poked[__atomic_fetch_add(&world->poke_count, 1, __ATOMIC_SEQ_CST)];
+
+    __atomic_store_n(&poke->how, how, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&poke->before, before, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&poke->hangs_up, hangs_up, __ATOMIC_SEQ_CST);
     qemu_sem_post(&world->pokes);
+}
+
+/* Close the connection that a client has left to us; there may be none. */
+static void hang_up_for(Poke *poke)
+{
+    int fd = __atomic_exchange_n(&poke->hangs_up, 0, __ATOMIC_SEQ_CST);
+
+    if (fd) {
+        fuzz_reached("connection-closes-before-an-event");
+        close(fd);
+    }
 }
 
 static void emit(uint8_t how)
@@ -320,17 +343,43 @@ static void *vcpu_thread(void *opaque)
     World *world = opaque;
 
     for (unsigned i = 0;; i++) {
+        Poke *poke = &world->poked[i];
+
         qemu_sem_wait(&world->pokes);
         if (__atomic_load_n(&world->vcpu_ends, __ATOMIC_SEQ_CST)) {
             return NULL;
         }
+        for (unsigned before = __atomic_load_n(&poke->before, __ATOMIC_SEQ_CST); before; before--) {
+            bql_lock();
+            emit(0);
+            bql_unlock();
+        }
         bql_lock();
-        emit(__atomic_load_n(&world->poked[i], __ATOMIC_SEQ_CST));
+        hang_up_for(poke);
+        emit(__atomic_load_n(&poke->how, __ATOMIC_SEQ_CST));
         bql_unlock();
     }
 }
 
 /* ---- a client: its life */
+
+/*
+ * The end of a connection is noticed by the monitor's thread, or by a thread that writes: mostly there is one, the vCPU. Where the
+ * client leaves it to the vCPU to close the connection, that happens while this has the big lock and is about to write, after some
+ * events that still arrive.
+ */
+static void hang_up_step(Client *client, uint8_t which)
+{
+    if (which & 1) {
+        client_hang_up(client);
+    } else if (which / 2 == 0 || client->fd < 0) {
+        client_hang_up(client);
+        poke_vcpu(client->world, 0, 0, 0);
+    } else {
+        poke_vcpu(client->world, 0, which / 2 - 1, client->fd);
+        client->fd = -1;
+    }
+}
 
 static void take_step(Client *client, const Step *step)
 {
@@ -344,11 +393,8 @@ static void take_step(Client *client, const Step *step)
     case STEP_WAIT:
         wait_for_answers(client, client->sent);
         break;
-    case STEP_HANG_UP: /* noticed by the monitor's thread, or by a thread that writes: mostly there is one */
-        client_hang_up(client);
-        if (!(step->which & 1)) {
-            poke_vcpu(client->world, 0);
-        }
+    case STEP_HANG_UP:
+        hang_up_step(client, step->which);
         break;
     case STEP_COME_AGAIN:
         client_hang_up(client);
@@ -371,7 +417,7 @@ static void take_step(Client *client, const Step *step)
         }
         break;
     case STEP_POKE_VCPU:
-        poke_vcpu(client->world, step->which);
+        poke_vcpu(client->world, step->which, 0, 0);
         break;
     default:
         g_assert_not_reached();
@@ -396,6 +442,9 @@ static void *client_thread(void *opaque)
     for (unsigned i = 0; i < client->step_count; i++) {
         take_step(client, &client->steps[i]);
     }
+    if (client->cut_off && client->fd >= 0) {
+        hang_up_step(client, client->cut_off);
+    }
     if (client->waits) {
         wait_for_answers(client, client->sent);
     }
@@ -415,7 +464,7 @@ static void *client_thread(void *opaque)
 
 /* ---- the scenario */
 
-static void read_client(FuzzInput *in, World *world, unsigned number)
+static void read_client(FuzzInput *in, World *world, unsigned number, bool cut_off)
 {
     Client *client = &world->clients[number];
     uint8_t flags = fuzz_byte(in);
@@ -427,6 +476,10 @@ static void read_client(FuzzInput *in, World *world, unsigned number)
     client->shares = world->client_count > world->monitor_count;
     client->waits = (flags & 1) ^ (number > 0); /* who comes after another wants to know whether anybody is there */
     client->negotiates = (flags >> 1) % 3;
+    if (cut_off) {
+        client->negotiates = MAX(client->negotiates, 1);
+        client->cut_off = (uint8_t)(2 + (flags >> 6) * 4);
+    }
     client->step_count = 1 + (flags >> 3) % STEPS_MAX;
     for (unsigned i = 0; i < client->step_count; i++) {
         uint8_t which;
@@ -451,7 +504,7 @@ static void read_scenario(FuzzInput *in, World *world)
         world->chrs[i] = qemu_chr_new_socket("monitor");
     }
     for (unsigned i = 0; i < world->client_count; i++) {
-        read_client(in, world, i);
+        read_client(in, world, i, shape & 0x40);
     }
 }
 
@@ -493,6 +546,11 @@ static void stop(World *world)
         qemu_thread_join(&world->clients[i].thread);
         g_string_free(world->clients[i].input, TRUE);
     }
+    for (unsigned i = 0; i < world->poke_count; i++) {
+        if (world->poked[i].hangs_up) {
+            close(world->poked[i].hangs_up); /* the vCPU has ended before it came to it */
+        }
+    }
     for (unsigned i = 0; i < world->monitor_count; i++) {
         qemu_chr_delete(world->chrs[i]);
     }
@@ -516,8 +574,15 @@ static void run(FuzzInput *in)
 }
 
 static const char *const windows[] = {
-    "cleanup-with-commands-unanswered", "command-during-cleanup", "command-in-pieces",     "event-arrives",
-    "hang-up-with-commands-unanswered", "next-client-is-served",  "out-of-band-overtakes", NULL,
+    "cleanup-with-commands-unanswered",
+    "command-during-cleanup",
+    "command-in-pieces",
+    "connection-closes-before-an-event",
+    "event-arrives",
+    "hang-up-with-commands-unanswered",
+    "next-client-is-served",
+    "out-of-band-overtakes",
+    NULL,
 };
 
 const FuzzTarget fuzz_target = { .name = "monitor", .run = run, .windows = windows };
