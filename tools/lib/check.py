@@ -192,7 +192,7 @@ def replay_crasher(tally, start, replays):
 def stopped_by_sanitizer(path, crasher):
     """The summary of the sanitizer's report that ends a replay before its result is printed; None where it is printed."""
     lines, trouble = replay(path, [crasher], 1)
-    match = re.search(r"SUMMARY: (?:Address|Thread)Sanitizer: .*", trouble or "")
+    match = re.search(r"SUMMARY: (?:Address|Thread|UndefinedBehavior)Sanitizer: .*", trouble or "")
     return match[0] if match and not lines else None
 
 

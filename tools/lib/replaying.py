@@ -23,7 +23,9 @@ def replay(program, paths, runs):
     missing = [path for path in paths if str(path) not in lines]
     only_silent = all(verdict == "none" for verdict, _ in lines.values())
     if missing or (status not in (0, 1) and only_silent):
-        return lines, f"{relative(program)}: exit status {status}, {len(missing)} of {len(paths)} files not run\n{last_lines(output, 8)}"
+        said = [line for line in output.splitlines() if line.startswith("SUMMARY: ")]  # a sanitizer's: a legend follows it
+        return lines, "\n".join([f"{relative(program)}: exit status {status}, {len(missing)} of {len(paths)} files not run",
+                                 *said, last_lines(output, 8)])
     return lines, None
 
 
