@@ -267,7 +267,7 @@ def scripts(tally):
 
 
 def python_tests(tally, folder):
-    suite = unittest.defaultTestLoader.discover(str(ROOT / "tests" / folder), pattern="*_test.py")
+    suite = unittest.TestLoader().discover(str(ROOT / "tests" / folder), pattern="*_test.py")
     result = unittest.TestResult()
     suite.run(result)
     bad = dict(result.failures + result.errors)
