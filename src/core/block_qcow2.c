@@ -107,6 +107,24 @@ static void coroutine_fn cache_clean_timer_del_and_wait_co_entry(void *opaque)
     aio_wait_kick();
 }
 
+static void cleaner_has_left(void *opaque)
+{
+    (void)opaque;
+}
+
+/*
+ * The cleaner hands s->lock over and looks at it once more (qemu_co_mutex_unlock()). Whoever got it may not free it before the cleaner's
+ * thread has gone on to something else (docs/findings.md, 9).
+ */
+static void cache_clean_timer_wait_until_left(BlockDriverState *bs)
+{
+    AioContext *ctx = bdrv_get_aio_context(bs);
+
+    if (!in_aio_context_home_thread(ctx)) {
+        aio_wait_bh_oneshot(ctx, cleaner_has_left, NULL);
+    }
+}
+
 /* The same for both kinds of callers, without s->lock. Outside coroutines: main thread; polls. */
 static void cache_clean_timer_del_and_wait(BlockDriverState *bs)
 {
@@ -118,6 +136,7 @@ static void cache_clean_timer_del_and_wait(BlockDriverState *bs)
     }
     qemu_coroutine_enter(qemu_coroutine_create(cache_clean_timer_del_and_wait_co_entry, &data));
     AIO_WAIT_WHILE_UNLOCKED(bdrv_get_aio_context(bs), !data.done);
+    cache_clean_timer_wait_until_left(bs);
 }
 
 /* The cleaner does not move: one ends in the old context, another one begins in the new. The interval survives. */
