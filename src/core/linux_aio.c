@@ -351,6 +351,7 @@ static int laio_do_submit(struct qemu_laiocb *laiocb)
     QEMUIOVector *qiov = laiocb->resubmit_qiov.iov ? &laiocb->resubmit_qiov : laiocb->qiov;
     off_t offset = laiocb->offset + (off_t)laiocb->total_done;
 
+    core_assert(qiov || laiocb->type == QEMU_AIO_FLUSH);
     switch (laiocb->type) {
     case QEMU_AIO_WRITE:
         io_prep_pwritev(&laiocb->iocb, laiocb->fd, qiov->iov, qiov->niov, offset);
