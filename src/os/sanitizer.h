@@ -16,6 +16,8 @@ extern void __tsan_acquire(void *address) __attribute__((weak));
 extern void __tsan_release(void *address) __attribute__((weak));
 extern void __tsan_read_range(void *address, unsigned long bytes) __attribute__((weak));
 extern void __tsan_write_range(void *address, unsigned long bytes) __attribute__((weak));
+extern void *__tsan_get_current_fiber(void) __attribute__((weak));
+extern void __tsan_switch_to_fiber(void *fiber, unsigned flags) __attribute__((weak));
 extern void __tsan_mutex_pre_unlock(void *address, unsigned flags) __attribute__((weak));
 extern void __tsan_mutex_post_unlock(void *address, unsigned flags) __attribute__((weak));
 extern void __asan_load4(uintptr_t address) __attribute__((weak)); /* aligned; a look at one byte of shadow */
