@@ -51,7 +51,7 @@ static int coroutine_fn step_job_run(Job *job)
     if (s->gets_ready) {
         job_transition_to_ready(job);
         while (!qatomic_read(&s->completes) && !job_cancel_requested(job)) {
-            job_yield(job);
+            job_sleep_ns(job, 100 * SCALE_US); /* not job_yield(): to enter a job that is busy, as it is here, does nothing */
         }
     }
     return s->result;
