@@ -4,8 +4,9 @@
  * TARGET-replay --minimize FILE --output FILE [--seconds N]
  * TARGET-replay --policy NAME [--seed N] [--executions N] [--seconds N]
  *
- * --describe and --minimize are minimize.h's; the wakefuzz command calls them. The last form draws random scenarios and plans of one policy until it finds something, for the table of policies: "walk" draws that
- * base alone, "walk+c" with constraints; "default" is what the mutator draws.
+ * --describe and --minimize are minimize.h's; the wakefuzz command calls them. The last form draws random scenarios and plans of one policy
+ * until it finds something, for the table of policies: "walk" draws that base alone, "walk+c" with constraints; "default" is what the
+ * mutator draws.
  *
  * Runs each file N times in this process and prints one line a file: verdict, trace hash, steps. Two runs of a file that differ are
  * the verdict `nondeterminism`. No fuzzing engine is linked: any compiler can build this.
@@ -112,6 +113,7 @@ static void run_folder(const char *path)
     GError *error = NULL;
     GDir *folder = g_dir_open(path, 0, &error);
     const char *name;
+    guint files = 0;
 
     if (!folder) {
         fprintf(stderr, "%s: %s\n", program, error->message);
@@ -128,7 +130,12 @@ static void run_folder(const char *path)
     for (guint i = 0; i < names->len; i++) {
         if (!g_file_test(names->pdata[i], G_FILE_TEST_IS_DIR)) {
             run_file(names->pdata[i]);
+            files++;
         }
+    }
+    if (files == 0) {
+        fprintf(stderr, "%s: %s holds no files: nothing was run (folders in it are not looked into)\n", program, path);
+        trouble = true;
     }
     g_ptr_array_free(names, TRUE);
 }
@@ -229,6 +236,24 @@ static int run_all(void)
     return trouble ? 2 : findings ? 1 : 0;
 }
 
+/* What is wrong with the options, each of which is good by itself; NULL: nothing. Nothing that was asked for is left undone in silence. */
+static const char *wrong_usage(void)
+{
+    if (!paths && !policy && !minimized) {
+        return "no file given";
+    }
+    if (repeats < 1) {
+        return "-n takes a number from 1";
+    }
+    if (!minimized != !output) {
+        return "--minimize and --output go together";
+    }
+    if (paths && policy) {
+        return "--policy draws its inputs itself, and takes no FILE";
+    }
+    return minimized && (paths || policy) ? "--minimize takes one FILE, and neither others nor --policy" : NULL;
+}
+
 int main(int argc, char **argv)
 {
     GOptionEntry entries[] = {
@@ -251,14 +276,9 @@ int main(int argc, char **argv)
 
     program = argv[0];
     g_option_context_add_main_entries(context, entries, NULL);
-    if (!g_option_context_parse(context, &argc, &argv, &error) || (!paths && !policy && !minimized) || repeats < 1 ||
-        !minimized != !output) {
+    if (!g_option_context_parse(context, &argc, &argv, &error) || wrong_usage()) {
         fprintf(stderr, "%s: %s\nusage: %s [-n N] [--quiet] [--windows] FILE|FOLDER...\n", program,
-                error                   ? error->message
-                : !minimized != !output ? "--minimize and --output go together"
-                : !paths                ? "no file given"
-                                        : "-n takes a number from 1",
-                program);
+                error ? error->message : wrong_usage(), program);
         return 2;
     }
     g_option_context_free(context);

@@ -1,0 +1,52 @@
+"""
+TARGET-replay by itself, as somebody types it who has no wakefuzz command at hand: what it cannot do it says, and does nothing in silence.
+
+    python3 -m unittest discover -s tests/cli -p '*_test.py'
+"""
+
+import unittest
+
+import kit
+
+REPLAY = kit.BUILD / "plain" / "fuzz" / "graph_lock-replay"
+
+
+class ReplayTest(kit.FolderTest):
+    def refused(self, *arguments, says):
+        status, out, err = kit.call(REPLAY, *arguments)
+        self.assertEqual((status, out), (2, ""), err)
+        self.assertIn(says, err.splitlines()[0])
+
+    def test_policy_and_a_file(self):
+        self.refused("--policy", "fifo", "--executions", "1", self.file("input"), says="takes no FILE")
+        self.assertEqual(kit.call(REPLAY, "--policy", "fifo", "--executions", "1")[0], 0)
+
+    def test_options_that_do_not_go_together(self):
+        self.refused("--minimize", self.file("input"), says="go together")
+        self.refused("--minimize", self.file("input"), "--output", self.folder / "out", self.file("more"), says="takes one FILE")
+        self.refused("--minimize", self.file("input"), "--output", self.folder / "out", "--policy", "walk", says="takes one FILE")
+        self.assertFalse((self.folder / "out").exists())
+
+    def test_a_folder_without_files(self):
+        (self.folder / "below").mkdir()
+        status, out, err = kit.call(REPLAY, self.folder)
+        self.assertEqual((status, out), (2, ""))
+        self.assertEqual(err.splitlines(), [f"{REPLAY}: {self.folder} holds no files: nothing was run (folders in it are not looked into)"])
+
+    def test_a_folder_beside_one_without_files(self):
+        """What can be run is run; the status says that not all could be."""
+        full = self.folder / "full"
+        full.mkdir()
+        (full / "empty").touch()
+        (self.folder / "none").mkdir()
+        status, out, err = kit.call(REPLAY, full, self.folder / "none")
+        self.assertEqual(status, 2, err)
+        self.assertRegex(out, r"empty verdict=none ")
+
+    def test_nothing_given(self):
+        self.refused(says="no file given")
+        self.refused("-n", "0", self.file("input"), says="-n takes")
+
+
+if __name__ == "__main__":
+    unittest.main()
