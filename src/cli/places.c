@@ -116,7 +116,7 @@ char **cli_simulated_flavours(void)
     unsigned kept = 0;
 
     for (unsigned i = 0; all && all[i]; i++) {
-        if (strcmp(all[i], "native") == 0) {
+        if (g_str_has_prefix(all[i], "native")) {
             g_free(all[i]);
         } else {
             all[kept++] = all[i];

@@ -17,6 +17,11 @@ def flavours():
     return sorted(path.stem for path in (ROOT / "sanitizers").glob("*.ini"))
 
 
+def simulated_flavours():
+    """Those whose schedule is the input; in the others, native*, the kernel schedules."""
+    return [name for name in flavours() if not name.startswith("native")]
+
+
 def targets():
     """All targets: the list in fuzz/meson.build."""
     words = TARGET_LIST.search((ROOT / "fuzz" / "meson.build").read_text("utf-8"))
