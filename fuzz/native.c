@@ -5,7 +5,8 @@
  *   TARGET-replay --stress SECONDS [--seed N]         random scenarios, one after another
  *
  * A hang is noticed by a watchdog (--hang SECONDS, default 10): there is nothing better without the simulated OS, and it is the
- * baseline that the detection table compares with. Exit status: 0 no hang, 1 a hang (a crash ends the process), 2 could not run.
+ * baseline that the detection table compares with. Stress runs in a child, so that a crash too has its number of runs. Exit status: 0
+ * nothing, 1 a hang or (under stress) a crash or a sanitizer's report, 2 could not run.
  */
 #include <glib.h>
 #include <inttypes.h>
@@ -14,6 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/core.h"
@@ -26,7 +30,7 @@
 static gint repeats = 1, stress_seconds, hang_seconds = 10;
 static gint64 seed = 1;
 static gchar **paths;
-static uint64_t runs;
+static uint64_t *runs; /* shared with the child that runs the stress */
 static gint64 started_us;
 
 void fuzz_violated(const char *format, ...)
@@ -120,7 +124,7 @@ static double seconds(void)
 static void on_alarm(int signal_number)
 {
     char text[128];
-    int length = g_snprintf(text, sizeof(text), "hang after %" PRIu64 " runs, %.1f seconds\n", runs, seconds());
+    int length = g_snprintf(text, sizeof(text), "hang after %" PRIu64 " runs, %.1f seconds\n", *runs, seconds());
 
     (void)signal_number;
     _exit(write(STDOUT_FILENO, text, (size_t)length) == length ? 1 : 2);
@@ -135,7 +139,7 @@ static void run_scenario(const uint8_t *data, size_t size)
     fuzz_target.run(&in);
     core_reset();
     alarm(0);
-    runs++;
+    ++*runs;
 }
 
 static int run_files(const char *program)
@@ -174,7 +178,33 @@ static void run_stress(void)
         run_scenario(data, sizeof(data));
     }
     g_rand_free(random);
-    printf("no hang in %" PRIu64 " runs, %.1f seconds\n", runs, seconds());
+    printf("no hang in %" PRIu64 " runs, %.1f seconds\n", *runs, seconds());
+    fflush(stdout);
+}
+
+/* Returns the exit status. A hang the child has told already. */
+static int stress_in_child(const char *program)
+{
+    pid_t child;
+    int ended;
+
+    fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        run_stress();
+        _exit(0);
+    }
+    if (child < 0 || waitpid(child, &ended, 0) != child) {
+        perror(program);
+        return 2;
+    }
+    if (WIFEXITED(ended) && WEXITSTATUS(ended) <= 2) {
+        return WEXITSTATUS(ended);
+    }
+    printf("crash after %" PRIu64 " runs, %.1f seconds: %s %d\n", *runs, seconds(), WIFSIGNALED(ended) ? "signal" : "exit status",
+           WIFSIGNALED(ended) ? WTERMSIG(ended) : WEXITSTATUS(ended));
+    return 1;
 }
 
 int main(int argc, char **argv)
@@ -199,12 +229,17 @@ int main(int argc, char **argv)
         return 2;
     }
     g_option_context_free(context);
+    runs = mmap(NULL, sizeof(*runs), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (runs == MAP_FAILED) {
+        perror(argv[0]);
+        return 2;
+    }
     keep_contexts();
     signal(SIGALRM, on_alarm);
     started_us = g_get_monotonic_time();
     status = run_files(argv[0]);
-    if (stress_seconds > 0) {
-        run_stress();
+    if (stress_seconds > 0 && status == 0) {
+        status = stress_in_child(argv[0]);
     }
     g_strfreev(paths);
     return status;
