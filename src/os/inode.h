@@ -12,7 +12,7 @@
 
 #include "os/fd.h"
 
-#define OS_INODE_BYTES 65536u /* the largest size */
+#define OS_INODE_BYTES 262144u /* the largest size */
 #define OS_NAME_BYTES  256u
 
 typedef struct OsInode {

@@ -15,7 +15,7 @@
  *              virtual time
  *   futex      syscall(SYS_futex, WAIT, WAKE, WAIT_BITSET, WAKE_BITSET, REQUEUE, CMP_REQUEUE)
  *   files      eventfd, pipe, socketpair(AF_UNIX, SOCK_STREAM), timerfd, epoll; read write readv writev recv send
- *              recvmsg sendmsg shutdown close dup dup2 dup3 fcntl ioctl fstat on them
+ *              recvmsg sendmsg shutdown getsockname getpeername close dup dup2 dup3 fcntl ioctl fstat on them
  *   disk       regular files that the execution creates: open openat creat unlink stat access, pread pwrite and their
  *              vectors, lseek ftruncate fsync fdatasync; O_DIRECT, O_APPEND
  *   kernel AIO io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents, by libaio's names and by
@@ -36,7 +36,7 @@
  *     modelled, nor is stdio on them.
  *   - Real descriptors keep working. Where an operation on one would block, the thread sleeps until another thread of
  *     the program has used some real descriptor; what the world outside does is not waited for.
- *   - A file that was created in the execution lies in memory and holds at most 64 KiB. rename, link, truncate, fopen,
+ *   - A file that was created in the execution lies in memory and holds at most 256 KiB. rename, link, truncate, fopen,
  *     fallocate and mmap of one are not modelled. All other names are the machine's.
  *   - AIO on a real regular file reads and writes it when the simulated kernel completes the request.
  *   - A stream socket holds 64 KiB in each direction; Linux counts its bookkeeping too.

@@ -24,6 +24,8 @@ REAL_SYMBOL(recvmsg)
 REAL_SYMBOL(sendmsg)
 REAL_SYMBOL(getsockopt)
 REAL_SYMBOL(setsockopt)
+REAL_SYMBOL(getsockname)
+REAL_SYMBOL(getpeername)
 
 #define READABLE (POLLIN | POLLRDNORM | POLLRDHUP)
 #define WRITABLE (POLLOUT | POLLWRNORM | POLLWRBAND)
@@ -436,4 +438,39 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
         sched_fail("unmodelled", "SO_RCVTIMEO and SO_SNDTIMEO are not modelled");
     }
     return (int)os_result(error);
+}
+
+/* Both ends of a pair are without a name, also when the other is closed: Linux gives the address family and nothing else. */
+static int unnamed(struct sockaddr *address, socklen_t *length)
+{
+    sa_family_t family = AF_UNIX;
+
+    if (*length > 0) {
+        size_t room = *length < sizeof(family) ? *length : sizeof(family);
+
+        os_writes(address, room);
+        memcpy(address, &family, room);
+    }
+    *length = sizeof(family);
+    return 0;
+}
+
+int getsockname(int fd, struct sockaddr *restrict address, socklen_t *restrict length)
+{
+    int error;
+
+    if (!sched_here() || (!find_socket(fd, &error) && !error)) {
+        return REAL(getsockname)(fd, address, length);
+    }
+    return (int)os_result(error ? error : unnamed(address, length));
+}
+
+int getpeername(int fd, struct sockaddr *restrict address, socklen_t *restrict length)
+{
+    int error;
+
+    if (!sched_here() || (!find_socket(fd, &error) && !error)) {
+        return REAL(getpeername)(fd, address, length);
+    }
+    return (int)os_result(error ? error : unnamed(address, length));
 }

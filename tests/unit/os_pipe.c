@@ -139,11 +139,16 @@ static void reader_goes_away(void)
 static void sockets(void)
 {
     char buffer[16] = "";
+    struct sockaddr_storage address;
     struct stat status;
     int value;
-    socklen_t length = sizeof(value);
+    socklen_t length = sizeof(value), bytes = sizeof(address);
 
     SYS(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds));
+    SYS(getsockname(fds[0], (struct sockaddr *)&address, &bytes));
+    say("named %u %u", address.ss_family == AF_UNIX, bytes);
+    SYS(getpeername(fds[0], (struct sockaddr *)&address, &bytes));
+    say("named %u %u", address.ss_family == AF_UNIX, bytes);
     SYS(fcntl(fds[0], F_GETFL));
     look(fds[0]);
     SYS(read(fds[0], buffer, 1));
@@ -165,6 +170,7 @@ static void sockets(void)
     say("type %d", value == SOCK_STREAM);
     SYS(lseek(fds[0], 0, SEEK_CUR));
     SYS(close(fds[0]));
+    SYS(getpeername(fds[1], (struct sockaddr *)&address, &bytes));
     SYS(close(fds[1]));
 }
 
