@@ -26,16 +26,19 @@
 #include "fuzz/fuzz.h"
 #include "fuzz/scenario.h"
 
-#define CLUSTERS      20u
-#define CLUSTER       512
-#define DISK_BYTES    ((int64_t)CLUSTERS * CLUSTER)
-#define BATCHES_MAX   4u
-#define BATCH_MAX     4u
-#define SMALL_QUEUE   2u
-#define POLL_ROUNDS   4u
-#define GUEST_PATTERN 1u
-#define START_PATTERN 128u
-#define RECURSION_MAX 32u /* the fixed core goes 8 levels deep, and the copy takes 40 requests in a row */
+#define CLUSTERS    20u
+#define CLUSTER     512
+#define DISK_BYTES  ((int64_t)CLUSTERS * CLUSTER)
+#define BATCHES_MAX 4u
+#define BATCH_MAX   4u
+#define SMALL_QUEUE 2u
+#define POLL_ROUNDS 4u
+
+/* More than submission goes deep: each round is submitted in a callback of the one before, which came inside of its submission. */
+#define POLLER_ROUNDS_MAX 12u
+#define GUEST_PATTERN     1u
+#define START_PATTERN     128u
+#define RECURSION_MAX     32u /* the fixed core goes 8 levels deep, and the copy takes 40 requests in a row */
 
 typedef enum Disk { CACHED, DIRECT, TWO_FILES, MEMORY, DISKS } Disk;
 
@@ -48,9 +51,11 @@ typedef struct Guest {
     bool written[CLUSTERS]; /* by a request that did not fail, and by none that failed after it */
 } Guest;
 
-/* A client that submits two reads at once, and whose callbacks wait for what it has submitted. */
+/* A client that submits two reads at once, and whose first callback waits for the second. That may submit the next two, and so on: from
+ * then on each callback looks once at what has happened, without waiting. */
 typedef struct Poller {
     struct World *world;
+    unsigned rounds;
     QEMUIOVector qiov[2];
     uint8_t data[2][CLUSTER] __attribute__((aligned(512)));
     int fd;
@@ -65,7 +70,7 @@ typedef struct World {
     VirtIOBlock *device;
     Convert convert;
     BlockJob *job; /* NULL: none, or ended; main thread */
-    int copy_ret;  /* when it has ended */
+    int copy_ret; /* when it has ended */
     Guest guest;
     Poller poller;
     bool faults;
@@ -156,21 +161,29 @@ static void *guest_thread(void *opaque)
 
 /* ---- the client that polls */
 
+static void poller_submit(void *opaque);
+
 static void poller_done(void *opaque, int ret)
 {
     Poller *poller = opaque;
+    unsigned number = ++poller->done; /* a loop in here may complete the next ones */
 
     fuzz_check(ret == 0 || poller->world->faults);
-    fuzz_check(++poller->done <= poller->submitted);
-    if (poller->done == 2) {
-        scenario_leave(&poller->world->scenario);
+    fuzz_check(number <= poller->submitted);
+    if (number > 2) {
+        aio_poll(poller->world->ctx, false);
     }
-    while (poller->done < poller->submitted) {
+    if (number == 2 * poller->rounds) {
+        scenario_leave(&poller->world->scenario);
+    } else if (number % 2 == 0) {
+        poller_submit(poller);
+    }
+    while (poller->done < MIN(poller->submitted, 2)) {
         aio_poll(poller->world->ctx, true);
     }
 }
 
-static void poller_begin(void *opaque)
+static void poller_submit(void *opaque)
 {
     Poller *poller = opaque;
     LinuxAioState *s = aio_setup_linux_aio(poller->world->ctx);
@@ -321,12 +334,13 @@ static void start_guest(World *world, unsigned batches, unsigned batch, bool pol
     qemu_thread_create(&world->guest.thread, "guest", guest_thread, &world->guest, QEMU_THREAD_JOINABLE);
 }
 
-static void start_poller(World *world)
+static void start_poller(World *world, unsigned rounds)
 {
     world->poller.world = world;
+    world->poller.rounds = rounds;
     world->poller.fd = bdrv_file_fd(world->files[0] ? world->files[0] : world->disk);
     scenario_enter(&world->scenario);
-    aio_bh_schedule_oneshot(world->ctx, poller_begin, &world->poller);
+    aio_bh_schedule_oneshot(world->ctx, poller_submit, &world->poller);
 }
 
 /* ---- the end */
@@ -419,7 +433,8 @@ static void run(FuzzInput *in)
     unsigned batches = fuzz_choice(in, BATCHES_MAX + 1);
     unsigned batch = 1 + fuzz_choice(in, BATCH_MAX);
     unsigned operation_count = fuzz_choice(in, 4);
-    bool no_copy = shape & 4, poller = options & 1, by_job = fuzz_flag(in);
+    uint8_t more = fuzz_byte(in);
+    bool no_copy = shape & 4, poller = options & 1, by_job = more & 1;
     unsigned cluster = kind == TWO_FILES ? 1 : 1U << (shape >> 7); /* DISK_BYTES is a multiple */
 
     laio_trace_hook = count_window;
@@ -441,7 +456,7 @@ static void run(FuzzInput *in)
         start_guest(&world, batches, batch, options & 128);
     }
     if (poller && kind != MEMORY) {
-        start_poller(&world);
+        start_poller(&world, 1 + (more >> 1) % POLLER_ROUNDS_MAX);
     }
     for (unsigned i = 0; i < operation_count; i++) {
         operations[fuzz_choice(in, G_N_ELEMENTS(operations))](&world);
