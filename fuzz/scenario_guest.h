@@ -20,6 +20,7 @@ typedef struct ScenarioGuest {
 
     /* Raw atomics: no points, no part of the program. */
     unsigned sent, done;
+    unsigned kicked; /* so many of the first ones, at least, the device was told of */
     int ended[GUEST_REQUESTS_MAX];
 
     bool stop; /* atomic */
@@ -31,8 +32,8 @@ void scenario_guest_start(ScenarioGuest *guest, VirtIOBlock *device, unsigned re
 /* Pause it for good and wait until it stands still: it sends nothing more, and leaves what is under way. Main thread; blocks. */
 void scenario_guest_pause(ScenarioGuest *guest);
 
-/* After the device has stopped: take what it has completed meanwhile, and check that each request that it was given has ended once.
- * Main thread. */
+/* After the device has stopped: take what it has completed meanwhile, and check that each request has ended at most once, and each that
+ * the device was told of has ended. Main thread. */
 void scenario_guest_check(ScenarioGuest *guest);
 
 #endif

@@ -13,8 +13,12 @@ struct VirtIOBlock {
     BlockBackend *blk;
     AioContext *ctx;
     bool polls;
-    bool started; /* main thread: the handler is there whenever the backend is not drained */
-    EventNotifier host_notifier, guest_notifier;
+
+    /* Main thread. While started and not stopping, the handler is there whenever the backend is not drained. */
+    bool started, stopping;
+
+    EventNotifier host_notifier; /* while started */
+    EventNotifier guest_notifier;
 
     VirtIOBlockReq *avail[VIRTQUEUE_SIZE];
     uint32_t avail_idx;      /* atomic: guest writes */
@@ -30,7 +34,7 @@ struct VirtIOBlock {
 
 /* ---- the guest ---- */
 
-void virtio_blk_submit(VirtIOBlock *dev, VirtIOBlockReq **reqs, unsigned count)
+bool virtio_blk_put(VirtIOBlock *dev, VirtIOBlockReq **reqs, unsigned count)
 {
     uint32_t idx = qatomic_read(&dev->avail_idx);
 
@@ -46,8 +50,18 @@ void virtio_blk_submit(VirtIOBlock *dev, VirtIOBlockReq **reqs, unsigned count)
      * PAIRS: virtio_queue_set_notification()
      * ELSE:  the device has looked for the last time, and is not kicked; on a machine with store buffers */
     smp_mb();
-    if (!qatomic_read(&dev->kicks_disabled)) {
-        event_notifier_set(&dev->host_notifier);
+    return !qatomic_read(&dev->kicks_disabled);
+}
+
+void virtio_blk_kick(VirtIOBlock *dev)
+{
+    event_notifier_set(&dev->host_notifier);
+}
+
+void virtio_blk_submit(VirtIOBlock *dev, VirtIOBlockReq **reqs, unsigned count)
+{
+    if (virtio_blk_put(dev, reqs, count)) {
+        virtio_blk_kick(dev);
     }
 }
 
@@ -156,7 +170,7 @@ static void virtio_queue_set_notification(VirtIOBlock *dev, bool enable)
     qatomic_set(&dev->kicks_disabled, !enable);
     if (enable) {
         /* ORDER: kicks_disabled before reading avail_idx again
-         * PAIRS: virtio_blk_submit()
+         * PAIRS: virtio_blk_put()
          * ELSE:  the guest has seen kicks disabled, and the device has not seen its request */
         smp_mb();
     }
@@ -233,7 +247,7 @@ static void virtio_queue_aio_attach_host_notifier(VirtIOBlock *dev)
     event_notifier_set(&dev->host_notifier); /* kicks that nobody heard */
 }
 
-/* Main thread. A handler that runs just now goes on; its requests wait in the backend's queue, or are waited for. */
+/* Any thread. A handler that runs just now goes on; its requests wait in the backend's queue, or are waited for. */
 static void virtio_queue_aio_detach_host_notifier(VirtIOBlock *dev)
 {
     aio_set_event_notifier(dev->ctx, &dev->host_notifier, NULL, NULL, NULL);
@@ -252,7 +266,9 @@ static void virtio_blk_drained_end(void *opaque)
 {
     VirtIOBlock *dev = opaque;
 
-    if (dev->started) {
+    /* A section that ends while virtio_blk_stop() polls must not bring back what that has taken away (docs/findings.md, 10; fault
+     * virtio-stopping-device-is-attached). */
+    if (dev->started && !dev->stopping) {
         virtio_queue_aio_attach_host_notifier(dev);
     }
 }
@@ -264,55 +280,76 @@ static const BlockDevOps virtio_block_ops = {
 
 /* ---- life: main thread ---- */
 
+static void virtio_blk_delete(VirtIOBlock *dev)
+{
+    blk_set_dev_ops(dev->blk, NULL, NULL);
+    event_notifier_cleanup(&dev->guest_notifier);
+    qemu_mutex_destroy(&dev->irq_lock);
+    g_free(dev);
+}
+
 VirtIOBlock *virtio_blk_new(BlockBackend *blk, bool polls)
 {
     VirtIOBlock *dev = g_new0(VirtIOBlock, 1);
-    int ret = event_notifier_init(&dev->host_notifier, false);
+    int ret = event_notifier_init(&dev->guest_notifier, false);
 
-    dev->guest_notifier.fd = -1;
-    if (ret == 0) {
-        ret = event_notifier_init(&dev->guest_notifier, false);
-    }
-    if (ret < 0) {
-        event_notifier_cleanup(&dev->host_notifier);
-        g_free(dev);
-        errno = -ret;
-        return NULL;
-    }
     dev->blk = blk;
     dev->ctx = blk_get_aio_context(blk);
     dev->polls = polls;
     qemu_mutex_init(&dev->irq_lock);
     blk_set_dev_ops(blk, &virtio_block_ops, dev);
-    virtio_blk_start(dev);
+    ret = ret < 0 ? ret : virtio_blk_start(dev);
+    if (ret < 0) {
+        virtio_blk_delete(dev);
+        errno = -ret;
+        return NULL;
+    }
     return dev;
 }
 
-/* In the home thread: then no handler is at work. */
-static void virtio_blk_stop_bh(void *opaque)
+int virtio_blk_start(VirtIOBlock *dev)
 {
-    virtio_queue_aio_detach_host_notifier(opaque);
-}
+    int ret;
 
-void virtio_blk_start(VirtIOBlock *dev)
-{
     if (dev->started) {
-        return;
+        return 0;
+    }
+    ret = event_notifier_init(&dev->host_notifier, true);
+    if (ret < 0) {
+        return ret;
     }
     dev->started = true;
     if (!blk_is_quiesced(dev->blk)) {
-        virtio_queue_aio_attach_host_notifier(dev);
+        virtio_queue_aio_attach_host_notifier(dev); /* else the end of the section does it */
     }
+    return 0;
+}
+
+/* In the home thread: then no handler is at work. The guest's last kick may not have been heard yet. */
+static void virtio_blk_ioeventfd_stop_vq_bh(void *opaque)
+{
+    VirtIOBlock *dev = opaque;
+
+    virtio_queue_aio_detach_host_notifier(dev);
+    virtio_queue_host_notifier_read(&dev->host_notifier);
 }
 
 void virtio_blk_stop(VirtIOBlock *dev)
 {
-    if (!dev->started) {
+    if (!dev->started || dev->stopping) {
         return;
     }
-    dev->started = false; /* before the drain: the end of a section would bring the handler back */
-    aio_wait_bh_oneshot(dev->ctx, virtio_blk_stop_bh, dev);
+    dev->stopping = true;
+    if (!blk_is_quiesced(dev->blk)) {
+        aio_wait_bh_oneshot(dev->ctx, virtio_blk_ioeventfd_stop_vq_bh, dev);
+    }
+
+    /* A kick of which only the section's end would have told the home thread. Here its requests go into the backend's queue. */
+    virtio_queue_host_notifier_read(&dev->host_notifier);
+    event_notifier_cleanup(&dev->host_notifier);
+    dev->started = false; /* before the drain: sections have nothing to detach any more */
     blk_drain(dev->blk);
+    dev->stopping = false;
 }
 
 bool virtio_blk_is_idle(VirtIOBlock *dev)
@@ -323,9 +360,5 @@ bool virtio_blk_is_idle(VirtIOBlock *dev)
 void virtio_blk_free(VirtIOBlock *dev)
 {
     virtio_blk_stop(dev);
-    blk_set_dev_ops(dev->blk, NULL, NULL);
-    event_notifier_cleanup(&dev->host_notifier);
-    event_notifier_cleanup(&dev->guest_notifier);
-    qemu_mutex_destroy(&dev->irq_lock);
-    g_free(dev);
+    virtio_blk_delete(dev);
 }

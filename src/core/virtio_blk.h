@@ -17,6 +17,9 @@
  * While the backend is drained the handler of host_notifier is away; when it comes back it sets the notifier itself, as kicks may have
  * gone unheard, and lets kicks come again (QEMU 5bdbaebcce; fault virtio-attach-leaves-kicks-off).
  *
+ * When the machine stops, the guest stands still. Its last kick is served by the bottom half that removes the handler; the main thread polls
+ * for that, and a drained section may begin and end meanwhile: it does not attach a device that is stopping.
+ *
  * Invariants
  *  1. The guest writes avail and avail_idx, the device used, used_idx and kicks_disabled. No more than VIRTQUEUE_SIZE requests are
  *     between 1 and 4.
@@ -51,11 +54,13 @@ typedef struct VirtIOBlockReq {
 /* A device on the backend, which it owns until it is freed, in the backend's context. polls: the context may poll the ring in user
  * space. NULL with errno. Main thread. */
 VirtIOBlock *virtio_blk_new(BlockBackend *blk, bool polls);
-/* Look at the ring no more, and wait for the requests that were taken from it: as the machine stops. What the guest puts into the ring
- * from then on stays there. Main thread; polls. */
+/* As the machine stops, when the guest stands still: serve the guest's last kick, look at the ring no more, and wait for the requests that
+ * were taken from it. What was put there without a kick, because the guest was stopped before it, or as it saw kicks disabled, stays
+ * there. Main thread; polls. */
 void virtio_blk_stop(VirtIOBlock *dev);
-/* Look at it again: as the machine goes on. A new device has started. Main thread; does not poll. */
-void virtio_blk_start(VirtIOBlock *dev);
+/* Look at it again: as the machine goes on. A new device has started. 0, or a negative errno where the kernel has no more descriptors.
+ * Main thread; does not poll. */
+int virtio_blk_start(VirtIOBlock *dev);
 /* Has each request that was taken from the ring ended? In the home thread, or after virtio_blk_stop(). */
 bool virtio_blk_is_idle(VirtIOBlock *dev);
 /* Stop it, wait for its requests, free it. All requests that ended are in the used ring before: the guest must have reaped what it wants.
@@ -64,8 +69,11 @@ void virtio_blk_free(VirtIOBlock *dev);
 
 /* ---- the guest: one thread at a time; never block */
 
-/* Put requests into the ring and kick once. */
+/* Put requests into the ring and kick once: virtio_blk_put(), and where that returns that the device wants it, virtio_blk_kick(). A virtual
+ * CPU may be stopped between the two; a device that has stopped is not kicked. */
 void virtio_blk_submit(VirtIOBlock *dev, VirtIOBlockReq **reqs, unsigned count);
+bool virtio_blk_put(VirtIOBlock *dev, VirtIOBlockReq **reqs, unsigned count);
+void virtio_blk_kick(VirtIOBlock *dev);
 /* The next request that has ended; NULL: none. */
 VirtIOBlockReq *virtio_blk_reap(VirtIOBlock *dev);
 /* Readable when the device has interrupted; to be cleared before reaping. */

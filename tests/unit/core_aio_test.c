@@ -434,6 +434,67 @@ static void test_device(gconstpointer polls)
     core_down();
 }
 
+/* A kick that was given before the device stops is served. */
+static void test_last_kick(void)
+{
+    uint8_t data[BDRV_SECTOR_SIZE] = "data";
+    VirtIOBlockReq write = { .type = VIRTIO_BLK_WRITE, .bytes = sizeof(data), .buf = data }, *list = &write;
+
+    for (unsigned i = 0; i < 100; i++) { /* the home thread is mostly late once */
+        VirtIOBlock *dev;
+        Disk disk;
+
+        core_up(1);
+        disk = disk_new(new_file("disk", thread_ctx(0), DISK_BYTES, 0));
+        dev = virtio_blk_new(disk.blk, false);
+        virtio_blk_submit(dev, &list, 1);
+        virtio_blk_stop(dev);
+        g_assert_true(virtio_blk_reap(dev) == &write);
+        virtio_blk_free(dev);
+        disk_free(&disk);
+        core_down();
+    }
+}
+
+/* One section after the other, while *opaque. */
+static void drain_again(void *opaque)
+{
+    bdrv_drain_all();
+    if (*(bool *)opaque) {
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), drain_again, opaque);
+    }
+}
+
+/* In virtio_blk_stop() sections come and go, as one does when a job ends: the device stays stopped. */
+static void test_section_while_stopping(void)
+{
+    uint8_t data[BDRV_SECTOR_SIZE] = "data";
+    VirtIOBlockReq write = { .type = VIRTIO_BLK_WRITE, .bytes = sizeof(data), .buf = data }, *list = &write;
+    bool drains = true;
+    VirtIOBlock *dev;
+    Disk disk;
+
+    core_up(1);
+    disk = disk_new(new_file("disk", thread_ctx(0), DISK_BYTES, 0));
+    dev = virtio_blk_new(disk.blk, false);
+    flush_threads();
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), drain_again, &drains);
+    virtio_blk_stop(dev);
+    drains = false;
+    virtio_blk_put(dev, &list, 1);
+    flush_threads();
+    g_assert_null(virtio_blk_reap(dev));
+
+    /* and what was put there is served when it starts again */
+    g_assert_cmpint(virtio_blk_start(dev), ==, 0);
+    while (!virtio_blk_reap(dev)) {
+        g_assert_true(interrupted(dev, -1));
+    }
+    virtio_blk_free(dev);
+    disk_free(&disk);
+    core_down();
+}
+
 int main(int argc, char **argv)
 {
     int status;
@@ -457,6 +518,8 @@ int main(int argc, char **argv)
     g_test_add_func("/core/convert/workers", test_convert);
     g_test_add_data_func("/core/virtio-blk/by-kicks", GINT_TO_POINTER(0), test_device);
     g_test_add_data_func("/core/virtio-blk/by-polling", GINT_TO_POINTER(1), test_device);
+    g_test_add_func("/core/virtio-blk/stop/last-kick-is-served", test_last_kick);
+    g_test_add_func("/core/virtio-blk/stop/section-while-it-stops", test_section_while_stopping);
     status = g_test_run();
     folder_leave();
     return status;
