@@ -217,17 +217,27 @@ static void coroutine_fn block_copy_put_off(BlockCopyCallState *call, BlockCopyT
     qemu_co_sleep_ns_wakeable(&call->sleep, QEMU_CLOCK_REALTIME, ns);
 }
 
-/* Start the task, or give it up where another one has failed while it waited for room. Returns whether it was started. */
-static bool coroutine_fn block_copy_task_run(AioTaskPool *pool, BlockCopyTask *task)
+/*
+ * Start the task, or give it up where another one has failed while it waited for room (-ECANCELED). Without a pool run it here, to its
+ * end.
+ */
+static int coroutine_fn block_copy_task_run(AioTaskPool *pool, BlockCopyTask *task)
 {
+    int ret;
+
+    if (!pool) {
+        ret = task->task.func(&task->task);
+        g_free(task);
+        return ret;
+    }
     aio_task_pool_wait_slot(pool);
     if (aio_task_pool_status(pool) < 0) {
         block_copy_task_end(task, -ECANCELED);
         g_free(task);
-        return false;
+        return -ECANCELED;
     }
     aio_task_pool_start_task(pool, &task->task);
-    return true;
+    return 0;
 }
 
 /*
@@ -240,10 +250,10 @@ static int coroutine_fn block_copy_dirty_clusters(BlockCopyCallState *call)
     int64_t offset = call->offset, bytes = call->bytes, end = call->offset + call->bytes;
     AioTaskPool *pool = NULL;
     bool found_dirty = false;
-    int ret;
+    int ret = 0;
 
     core_assert(bdrv_get_aio_context(s->source->bs) == bdrv_get_aio_context(s->target->bs));
-    while (bytes && aio_task_pool_status(pool) == 0 && !qatomic_read(&call->cancelled)) {
+    while (bytes && ret == 0 && aio_task_pool_status(pool) == 0 && !qatomic_read(&call->cancelled)) {
         BlockCopyTask *task = block_copy_task_create(call, offset, bytes);
         int64_t delay_ns;
 
@@ -259,16 +269,14 @@ static int coroutine_fn block_copy_dirty_clusters(BlockCopyCallState *call)
         ratelimit_calculate_delay(&s->rate_limit, (uint64_t)task->bytes);
         offset = task->offset + task->bytes;
         bytes = end - offset;
-        pool = pool ? pool : aio_task_pool_new(call->max_workers);
-        if (!block_copy_task_run(pool, task)) {
-            break;
+        if (!pool && bytes) {
+            pool = aio_task_pool_new(call->max_workers); /* what is alone needs no coroutine of its own */
         }
+        ret = block_copy_task_run(pool, task);
     }
     if (pool) {
         aio_task_pool_wait_all(pool);
-    }
-    ret = aio_task_pool_status(pool);
-    if (pool) {
+        ret = aio_task_pool_status(pool); /* of the first that has failed */
         aio_task_pool_free(pool);
     }
     return ret < 0 ? ret : found_dirty;
