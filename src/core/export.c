@@ -321,6 +321,17 @@ BlockExport *blk_exp_find(const char *id)
     return NULL;
 }
 
+bool blk_exp_is_shutting_down(BlockExport *exp)
+{
+    QEMU_LOCK_GUARD(&exp->lock);
+    return exp->closing;
+}
+
+bool blk_exp_is_in_use(BlockExport *exp)
+{
+    return qatomic_read(&exp->refcount) > 1;
+}
+
 BlockBackend *blk_exp_blk(BlockExport *exp)
 {
     return exp->blk;

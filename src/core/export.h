@@ -75,6 +75,13 @@ void blk_exp_unref(BlockExport *exp);
 /* The export of that id, or NULL, without a reference. Main thread. */
 BlockExport *blk_exp_find(const char *id);
 
+/* Has blk_exp_request_shutdown() been called? Main thread. */
+bool blk_exp_is_shutting_down(BlockExport *exp);
+
+/* Has anybody a reference beside the export itself: a client, or a coroutine that receives or serves? May change at any time. Main
+ * thread. */
+bool blk_exp_is_in_use(BlockExport *exp);
+
 /* The backend of the export. Main thread. */
 BlockBackend *blk_exp_blk(BlockExport *exp);
 

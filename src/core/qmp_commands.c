@@ -9,72 +9,13 @@
 #include "core/co_sleep.h"
 #include "core/main_loop.h"
 #include "core/monitor_int.h"
+#include "core/qmp_arguments.h"
+#include "core/qmp_block_commands.h"
 #include "core/runstate.h"
 
 #define SLEEP_MS_MAX 10000
 
 static int migration_active; /* atomic: migrate-pause runs in mon_iothread */
-
-/* ---- arguments ---- */
-
-typedef enum QmpType {
-    QMP_INTEGER,
-    QMP_STRINGS, /* an array of them */
-} QmpType;
-
-/* What an argument may be. All are optional. */
-typedef struct QmpArgument {
-    const char *name;
-    QmpType type;
-} QmpArgument;
-
-static bool is_string_array(JsonNode *node)
-{
-    JsonArray *array;
-
-    if (!JSON_NODE_HOLDS_ARRAY(node)) {
-        return false;
-    }
-    array = json_node_get_array(node);
-    for (guint i = 0; i < json_array_get_length(array); i++) {
-        JsonNode *element = json_array_get_element(array, i);
-
-        if (!JSON_NODE_HOLDS_VALUE(element) || json_node_get_value_type(element) != G_TYPE_STRING) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool has_type(JsonNode *node, QmpType type)
-{
-    if (type == QMP_STRINGS) {
-        return is_string_array(node);
-    }
-    return JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == G_TYPE_INT64;
-}
-
-/* Returns whether all arguments are known and of their type, else the error. accepted may be NULL: the command takes none. */
-static bool check_arguments(JsonObject *args, const QmpArgument *accepted, GError **error)
-{
-    JsonObjectIter iter;
-    const char *name;
-    JsonNode *value;
-
-    json_object_iter_init(&iter, args);
-    while (json_object_iter_next(&iter, &name, &value)) {
-        if (!accepted || strcmp(accepted->name, name) != 0) {
-            g_set_error(error, QMP_ERROR, QMP_ERROR_GENERIC, "Parameter '%s' is unexpected", name);
-            return false;
-        }
-        if (!has_type(value, accepted->type)) {
-            g_set_error(error, QMP_ERROR, QMP_ERROR_GENERIC, "Invalid parameter type for '%s', expected: %s", name,
-                        accepted->type == QMP_STRINGS ? "array" : "integer");
-            return false;
-        }
-    }
-    return true;
-}
 
 /* ---- negotiation ---- */
 
@@ -98,7 +39,7 @@ static bool qmp_caps_accept(MonitorQMP *mon, JsonArray *enable, GError **error)
 
 static void qmp_qmp_capabilities(JsonObject *args, JsonNode **ret, GError **error)
 {
-    static const QmpArgument accepted = { "enable", QMP_STRINGS };
+    static const QmpArgument accepted[] = { { .name = "enable", .type = QMP_STRINGS }, { 0 } };
     MonitorQMP *mon = (MonitorQMP *)monitor_cur();
     JsonArray *enable;
 
@@ -108,7 +49,7 @@ static void qmp_qmp_capabilities(JsonObject *args, JsonNode **ret, GError **erro
                     "Capabilities negotiation is already complete, command ignored");
         return;
     }
-    if (!check_arguments(args, &accepted, error)) {
+    if (!qmp_check_arguments(args, accepted, error)) {
         return;
     }
     enable = json_object_has_member(args, "enable") ? json_object_get_array_member(args, "enable") : NULL;
@@ -125,7 +66,7 @@ static void qmp_query_commands(JsonObject *args, JsonNode **ret, GError **error)
     const QmpCommandList *list = qatomic_read(&mon->commands);
     JsonArray *array;
 
-    if (!check_arguments(args, NULL, error)) {
+    if (!qmp_check_arguments(args, NULL, error)) {
         return;
     }
     array = json_array_new();
@@ -143,7 +84,7 @@ static void qmp_query_status(JsonObject *args, JsonNode **ret, GError **error)
 {
     JsonObject *info;
 
-    if (!check_arguments(args, NULL, error)) {
+    if (!qmp_check_arguments(args, NULL, error)) {
         return;
     }
     info = json_object_new();
@@ -155,7 +96,7 @@ static void qmp_query_status(JsonObject *args, JsonNode **ret, GError **error)
 static void qmp_stop(JsonObject *args, JsonNode **ret, GError **error)
 {
     (void)ret;
-    if (check_arguments(args, NULL, error)) {
+    if (qmp_check_arguments(args, NULL, error)) {
         vm_stop();
     }
 }
@@ -163,7 +104,7 @@ static void qmp_stop(JsonObject *args, JsonNode **ret, GError **error)
 static void qmp_cont(JsonObject *args, JsonNode **ret, GError **error)
 {
     (void)ret;
-    if (!check_arguments(args, NULL, error)) {
+    if (!qmp_check_arguments(args, NULL, error)) {
         return;
     }
     if (runstate_get() == RUN_STATE_SHUTDOWN) {
@@ -176,7 +117,7 @@ static void qmp_cont(JsonObject *args, JsonNode **ret, GError **error)
 static void qmp_migrate(JsonObject *args, JsonNode **ret, GError **error)
 {
     (void)ret;
-    if (!check_arguments(args, NULL, error)) {
+    if (!qmp_check_arguments(args, NULL, error)) {
         return;
     }
     if (qatomic_xchg(&migration_active, 1)) {
@@ -187,7 +128,7 @@ static void qmp_migrate(JsonObject *args, JsonNode **ret, GError **error)
 static void qmp_quit(JsonObject *args, JsonNode **ret, GError **error)
 {
     (void)ret;
-    if (check_arguments(args, NULL, error)) {
+    if (qmp_check_arguments(args, NULL, error)) {
         qemu_system_shutdown_request();
     }
 }
@@ -197,11 +138,11 @@ static void qmp_quit(JsonObject *args, JsonNode **ret, GError **error)
 /* Gives way for a while, as block_resize and others do. */
 static void coroutine_fn qmp_x_sleep(JsonObject *args, JsonNode **ret, GError **error)
 {
-    static const QmpArgument accepted = { "ms", QMP_INTEGER };
+    static const QmpArgument accepted[] = { { .name = "ms", .type = QMP_INTEGER }, { 0 } };
     int64_t ms;
 
     (void)ret;
-    if (!check_arguments(args, &accepted, error)) {
+    if (!qmp_check_arguments(args, accepted, error)) {
         return;
     }
     ms = json_object_has_member(args, "ms") ? json_object_get_int_member(args, "ms") : 0;
@@ -217,7 +158,7 @@ static void coroutine_fn qmp_x_sleep(JsonObject *args, JsonNode **ret, GError **
 static void qmp_migrate_pause(JsonObject *args, JsonNode **ret, GError **error)
 {
     (void)ret;
-    if (!check_arguments(args, NULL, error)) {
+    if (!qmp_check_arguments(args, NULL, error)) {
         return;
     }
     if (!qatomic_xchg(&migration_active, 0)) {
@@ -235,6 +176,8 @@ static const QmpCommand commands[] = {
     { "cont", qmp_cont, QCO_NO_OPTIONS },
     { "migrate", qmp_migrate, QCO_NO_OPTIONS },
     { "migrate-pause", qmp_migrate_pause, QCO_ALLOW_OOB },
+    { "job-cancel", qmp_job_cancel, QCO_NO_OPTIONS },
+    { "block-export-del", qmp_block_export_del, QCO_NO_OPTIONS },
     { "x-sleep", qmp_x_sleep, QCO_COROUTINE },
     { "quit", qmp_quit, QCO_NO_OPTIONS },
 };

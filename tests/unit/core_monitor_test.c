@@ -172,6 +172,13 @@ static void requests_are_checked(void)
         { "{\"execute\":\"stop\",\"arguments\":{\"x\":1}}", "Parameter 'x' is unexpected" },
         { "{\"execute\":\"x-sleep\",\"arguments\":{\"ms\":\"1\"}}", "Invalid parameter type for 'ms', expected: integer" },
         { "{\"execute\":\"x-sleep\",\"arguments\":{\"ms\":-1}}", "Parameter 'ms' expects a value from 0 to 10000" },
+        { "{\"execute\":\"job-cancel\"}", "Parameter 'id' is missing" },
+        { "{\"execute\":\"job-cancel\",\"arguments\":{\"id\":1}}", "Invalid parameter type for 'id', expected: string" },
+        { "{\"execute\":\"job-cancel\",\"arguments\":{\"id\":\"a\"}}", "Job not found" },
+        { "{\"execute\":\"job-cancel\",\"arguments\":{\"id\":\"a\",\"mode\":\"safe\"}}", "Parameter 'mode' is unexpected" },
+        { "{\"execute\":\"block-export-del\",\"arguments\":{\"id\":\"a\"}}", "Export 'a' is not found" },
+        { "{\"execute\":\"block-export-del\",\"arguments\":{\"id\":\"a\",\"mode\":\"soft\"}}",
+          "Parameter 'mode' does not accept value 'soft'" },
         { "{\"exec-oob\":\"migrate-pause\"}", "QMP input member 'exec-oob' is unexpected" },
         { "}", "JSON parse error, invalid value" },
     };
