@@ -22,7 +22,29 @@ typedef struct Scenario {
     QemuCond ended;
     unsigned running; /* under lock */
     unsigned running_main; /* those in the main context: main thread only */
+    int ending; /* raw: the target has begun to end its world */
 } Scenario;
+
+/* Numbers that only invariants and windows need: raw atomics, no points and no part of the program (so not core/atomic.h). Any thread. */
+static inline int scenario_get(const int *number)
+{
+    return __atomic_load_n(number, __ATOMIC_SEQ_CST);
+}
+
+static inline void scenario_set(int *number, int value)
+{
+    __atomic_store_n(number, value, __ATOMIC_SEQ_CST);
+}
+
+static inline void scenario_add(int *number, int value)
+{
+    __atomic_fetch_add(number, value, __ATOMIC_SEQ_CST);
+}
+
+static inline bool scenario_is_ending(const Scenario *scenario)
+{
+    return scenario_get(&scenario->ending);
+}
 
 /* Start the main loop and thread_count (0 to SCENARIO_THREADS_MAX) io threads. */
 void scenario_begin(Scenario *scenario, unsigned thread_count);
