@@ -22,6 +22,7 @@ int cli_fail(const char *format, ...)
     va_start(arguments, format);
     message = g_strdup_vprintf(format, arguments);
     va_end(arguments);
+    cli_progress_end();
     fflush(stdout);
     fprintf(stderr, "wakefuzz%s%s: %s\n", command[0] ? " " : "", command, g_strdelimit(message, "\n", ' '));
     g_free(message);

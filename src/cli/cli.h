@@ -35,8 +35,9 @@ char *cli_relative(const char *path);
 /* Names, in order; free with g_strfreev(). NULL with a message where the sources cannot be read. */
 char **cli_targets(void);
 char **cli_faults(void);
-char **cli_flavours(void);           /* all of them */
-char **cli_simulated_flavours(void); /* those that have schedules: not native */
+char **cli_flavours(void);         /* all of them */
+char **cli_hunting_flavours(void); /* those in which one looks for bugs: not native, that has no schedules, and not coverage */
+char **cli_sorted(GPtrArray *names); /* takes the array, which need not end with NULL */
 bool cli_is_in(char *const *names, const char *name);
 
 /* A field of a fault's header ("Target"); NULL where there is none. Free it. */
@@ -62,6 +63,15 @@ void cli_run_free(CliRun *run);
 /* Run a program in our place: all it prints goes where ours goes. Returns its exit status, CLI_COULD_NOT with a message where it cannot
  * be started. */
 int cli_run_through(const char *const *arguments);
+
+/* Bring programs of a flavour up to date (paths of cli_program()), and configure the flavour where it is not. False with a message. */
+bool cli_make(const char *flavour, char *const *programs);
+
+/* ---- progress: a bar on stderr where that is a terminal, and nothing elsewhere */
+
+void cli_progress_begin(unsigned steps);
+void cli_progress_step(const char *next); /* what is begun now */
+void cli_progress_end(void); /* the bar goes away. cli_fail() does that, too */
 
 /* ---- options */
 

@@ -2,6 +2,16 @@
 #ifndef WAKEFUZZ_CLI_COMMANDS_H
 #define WAKEFUZZ_CLI_COMMANDS_H
 
+typedef struct Command {
+    const char *name;      /* NULL: the end */
+    const char *arguments; /* as --help shows them */
+    const char *does;
+    int (*run)(int argc, char **argv);
+} Command;
+
+extern const Command commands[];
+
+int command_cover(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_explain(int argc, char **argv);
 int command_faults(int argc, char **argv);

@@ -199,7 +199,7 @@ static void check_target(Doctor *doctor, const char *flavour, const char *target
 
 static bool check_targets(Doctor *doctor)
 {
-    char **targets = cli_targets(), **flavours = cli_simulated_flavours();
+    char **targets = cli_targets(), **flavours = cli_hunting_flavours();
     bool good = targets && flavours;
 
     for (unsigned i = 0; good && flavours[i]; i++) {

@@ -8,30 +8,27 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 
-typedef struct Command {
-    const char *name, *arguments, *does;
-    int (*run)(int argc, char **argv);
-} Command;
-
-static const Command commands[] = {
+const Command commands[] = {
     { "run", "[TARGET...]", "hunt: fuzz the targets, or a fault, and keep what is found", command_run },
     { "repro", "FILE", "run an input in every flavour, several times: verdict, how often, trace hash", command_repro },
     { "explain", "FILE", "print the report on a finding: stacks, step table, root cause", command_explain },
     { "minimize", "FILE", "make a finding small: few bytes, few preemptions, the same root cause", command_minimize },
     { "triage", "DIR", "group a folder of findings, with one representative each", command_triage },
     { "merge", "TARGET DIR...", "choose the inputs that reach all that all of them reach", command_merge },
+    { "cover", "[TARGET...]", "how much of the core the corpus runs, and what no input reaches", command_cover },
     { "faults", "[NAME...]", "the detection table: how soon each historical bug is found", command_faults },
-    { "list", "", "targets, faults and flavours", command_list },
+    { "list", "[targets|faults|flavours]", "what there is, and in which flavours it is built", command_list },
     { "doctor", "", "is this machine, and is what was built on it, fit for the hunt?", command_doctor },
+    { NULL, NULL, NULL, NULL },
 };
 
 static void print_help(FILE *out)
 {
     fputs("usage: wakefuzz COMMAND [OPTION...] [ARGUMENT...]\n\n", out);
-    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
-        char *call = g_strdup_printf("%s %s", commands[i].name, commands[i].arguments);
+    for (const Command *command = commands; command->name; command++) {
+        char *call = g_strdup_printf("%s %s", command->name, command->arguments);
 
-        fprintf(out, "  %-24s %s\n", call, commands[i].does);
+        fprintf(out, "  %-30s %s\n", call, command->does);
         g_free(call);
     }
     fputs("\nwakefuzz COMMAND --help lists the options. Exit status: 0 done, 1 a finding, 2 it could not.\n", out);
@@ -53,10 +50,10 @@ int main(int argc, char **argv)
         puts("wakefuzz " WAKEFUZZ_VERSION);
         return CLI_DONE;
     }
-    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
-        if (strcmp(argv[1], commands[i].name) == 0) {
+    for (const Command *command = commands; command->name; command++) {
+        if (strcmp(argv[1], command->name) == 0) {
             cli_set_command(argv[1]);
-            return commands[i].run(argc - 1, argv + 1);
+            return command->run(argc - 1, argv + 1);
         }
     }
     return cli_fail("there is no command '%s' (wakefuzz --help lists them)", argv[1]);

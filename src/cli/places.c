@@ -49,7 +49,7 @@ static gint compare_names(gconstpointer a, gconstpointer b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static char **names_in_order(GPtrArray *names)
+char **cli_sorted(GPtrArray *names)
 {
     g_ptr_array_sort(names, compare_names);
     g_ptr_array_add(names, NULL);
@@ -78,7 +78,7 @@ static char **stems(const char *folder, const char *suffix)
         }
     }
     g_dir_close(dir);
-    return names_in_order(names);
+    return cli_sorted(names);
 }
 
 /* NAME in its target, and NAME-in-TARGET in the others that its header names. */
@@ -102,7 +102,7 @@ char **cli_faults(void)
         return NULL;
     }
     g_strfreev(patches);
-    return names_in_order(names);
+    return cli_sorted(names);
 }
 
 char **cli_flavours(void)
@@ -110,13 +110,13 @@ char **cli_flavours(void)
     return stems("sanitizers", ".ini");
 }
 
-char **cli_simulated_flavours(void)
+char **cli_hunting_flavours(void)
 {
     char **all = cli_flavours();
     unsigned kept = 0;
 
     for (unsigned i = 0; all && all[i]; i++) {
-        if (g_str_has_prefix(all[i], "native")) {
+        if (g_str_has_prefix(all[i], "native") || strcmp(all[i], "coverage") == 0) {
             g_free(all[i]);
         } else {
             all[kept++] = all[i];
@@ -153,7 +153,7 @@ char **cli_targets(void)
     }
     g_free(text);
     g_free(path);
-    return names_in_order(names);
+    return cli_sorted(names);
 }
 
 bool cli_is_in(char *const *names, const char *name)

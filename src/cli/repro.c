@@ -72,7 +72,7 @@ static bool run_flavour(Table *table, const Subject *subject, const char *flavou
 
 static int repro(const Subject *subject, const char *only, unsigned runs, bool json)
 {
-    char **flavours = cli_simulated_flavours();
+    char **flavours = cli_hunting_flavours();
     Table *table = table_new(columns);
     bool finding = false, good = true;
     unsigned built = 0;

@@ -112,7 +112,7 @@ static const char *name_at(const char *text, char *const *names)
 static bool by_name(Subject *subject)
 {
     char *base = g_path_get_basename(subject->path);
-    char **flavours = cli_simulated_flavours(), **faults = cli_faults(), **targets = cli_targets();
+    char **flavours = cli_hunting_flavours(), **faults = cli_faults(), **targets = cli_targets();
     const char *flavour = name_at(base, flavours);
     const char *rest = flavour ? base + strlen(flavour) + 1 : base;
     const char *fault = name_at(rest, faults), *target = name_at(rest, targets);
@@ -174,8 +174,7 @@ bool subject_find(const char *path, const SubjectOptions *options, Subject *subj
 {
     *subject = (Subject){ .path = g_strdup(path) };
     if (!check_file(path) || !check_name("target", options->target, cli_targets()) ||
-        !check_name("fault", options->fault, cli_faults()) ||
-        !check_name("flavour", options->flavour, cli_simulated_flavours())) {
+        !check_name("fault", options->fault, cli_faults()) || !check_name("flavour", options->flavour, cli_hunting_flavours())) {
         subject_free(subject);
         return false;
     }

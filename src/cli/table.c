@@ -120,9 +120,9 @@ static void print_json(JsonBuilder *builder)
     g_object_unref(builder);
 }
 
-static void print_array(const Table *table, unsigned rows)
+static void add_array(JsonBuilder *builder, const Table *table)
 {
-    JsonBuilder *builder = json_builder_new();
+    unsigned rows = table->cells->len / table->column_count;
 
     json_builder_begin_array(builder);
     for (unsigned row = 0; row < rows; row++) {
@@ -137,20 +137,49 @@ static void print_array(const Table *table, unsigned rows)
         json_builder_end_object(builder);
     }
     json_builder_end_array(builder);
+}
+
+static void print_array(const Table *table)
+{
+    JsonBuilder *builder = json_builder_new();
+
+    add_array(builder, table);
     print_json(builder);
+}
+
+static void free_table(Table *table)
+{
+    g_ptr_array_free(table->cells, TRUE);
+    g_free(table);
 }
 
 void table_finish(Table *table, bool json)
 {
-    unsigned rows = table->cells->len / table->column_count;
-
     if (json) {
-        print_array(table, rows);
+        print_array(table);
     } else {
-        print_columns(table, rows);
+        print_columns(table, table->cells->len / table->column_count);
     }
-    g_ptr_array_free(table->cells, TRUE);
-    g_free(table);
+    free_table(table);
+}
+
+void table_finish_all(const char *name, ...)
+{
+    JsonBuilder *builder = json_builder_new();
+    va_list arguments;
+
+    json_builder_begin_object(builder);
+    va_start(arguments, name);
+    for (; name; name = va_arg(arguments, const char *)) {
+        Table *table = va_arg(arguments, Table *);
+
+        json_builder_set_member_name(builder, name);
+        add_array(builder, table);
+        free_table(table);
+    }
+    va_end(arguments);
+    json_builder_end_object(builder);
+    print_json(builder);
 }
 
 void table_print_object(const char *name, ...)

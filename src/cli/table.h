@@ -22,6 +22,9 @@ void table_add(Table *table, ...) G_GNUC_NULL_TERMINATED;
 /* Print to stdout and free. */
 void table_finish(Table *table, bool json);
 
+/* Print several as one object of name, Table pairs, and NULL, and free them: with --json, where a command has more than one. */
+void table_finish_all(const char *name, ...) G_GNUC_NULL_TERMINATED;
+
 /* Print one object of name, value pairs, and NULL; values that begin with '#' are numbers without it. */
 void table_print_object(const char *name, ...) G_GNUC_NULL_TERMINATED;
 

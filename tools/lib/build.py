@@ -22,6 +22,11 @@ def simulated_flavours():
     return [name for name in flavours() if not name.startswith("native")]
 
 
+def hunting_flavours():
+    """Those in which one looks for bugs: coverage only counts what inputs reach."""
+    return [name for name in simulated_flavours() if name != "coverage"]
+
+
 def targets():
     """All targets: the list in fuzz/meson.build."""
     words = TARGET_LIST.search((ROOT / "fuzz" / "meson.build").read_text("utf-8"))

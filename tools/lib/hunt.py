@@ -56,7 +56,7 @@ def parse(arguments):
     parser.add_argument("--keep-going", action="store_true", help="after a finding go on until the time is up")
     options = parser.parse_args(arguments)
 
-    usable = build.simulated_flavours()
+    usable = build.hunting_flavours()
     options.flavour = list(dict.fromkeys(options.flavour or (DEFAULT_FLAVOURS[:1] if options.fault else DEFAULT_FLAVOURS)))
     build.check_names("flavour", options.flavour, usable)
     build.check_names("target", options.targets, build.targets())
