@@ -4,13 +4,17 @@
 
 typedef struct Command {
     const char *name;      /* NULL: the end */
-    const char *arguments; /* as --help shows them */
+    const char *arguments; /* as --help shows them; complete.c knows the words in it */
     const char *does;
     int (*run)(int argc, char **argv);
 } Command;
 
 extern const Command commands[];
 
+/* What a shell asks while somebody types: the words up to the cursor, the last of them may be a part of one or empty. */
+int complete(int argc, char **argv);
+
+int command_completion(int argc, char **argv);
 int command_cover(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_explain(int argc, char **argv);

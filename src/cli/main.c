@@ -19,6 +19,7 @@ const Command commands[] = {
     { "faults", "[NAME...]", "the detection table: how soon each historical bug is found", command_faults },
     { "list", "[targets|faults|flavours]", "what there is, and in which flavours it is built", command_list },
     { "doctor", "", "is this machine, and is what was built on it, fit for the hunt?", command_doctor },
+    { "completion", "bash|zsh", "print what makes this shell complete the words of this command", command_completion },
     { NULL, NULL, NULL, NULL },
 };
 
@@ -49,6 +50,9 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--version") == 0) {
         puts("wakefuzz " WAKEFUZZ_VERSION);
         return CLI_DONE;
+    }
+    if (strcmp(argv[1], "--complete") == 0) {
+        return complete(argc - 2, argv + 2);
     }
     for (const Command *command = commands; command->name; command++) {
         if (strcmp(argv[1], command->name) == 0) {
