@@ -7,6 +7,8 @@ Stands in for a libFuzzer program in hunt_test.py: prints what libFuzzer prints,
   disk-full finds an input, and the file that it writes stays empty, as on a full disk
   broken    cannot run
   waits     opens the pipe FAKE_READY, waits for SIGUSR1, then finds an input and opens the pipe FAKE_DONE
+
+Where it has written an input, it adds a line with its bytes to the file FAKE_LEDGER. As TARGET-replay --describe it tells two bugs apart.
 """
 
 import base64
@@ -15,6 +17,12 @@ import os
 import signal
 import sys
 
+if sys.argv[1:2] == ["--describe"]:  # TARGET-replay: inputs of odd seeds are one bug, and of even ones another
+    for name in sys.argv[3:]:
+        with open(name, "rb") as given:
+            key = "missed-wakeup waiter=" + ("odd" if given.read()[-1] % 2 else "even")
+        print(name, "missed-wakeup", 15, 1, 100, "0123456789abcdef", key, "missed-wakeup: main waits", sep="\t")
+    sys.exit(1)
 flags = dict(argument[1:].split("=", 1) for argument in sys.argv[1:] if argument.startswith("-") and "=" in argument)
 behaviour = os.environ["FAKE_TARGET"]
 
@@ -34,6 +42,9 @@ def find():
     with open(path, "wb") as file:
         if behaviour != "disk-full":
             file.write(data)
+    if "FAKE_LEDGER" in os.environ:
+        with open(os.environ["FAKE_LEDGER"], "ab") as file:
+            file.write(data + b"\n")
     say(f"artifact_prefix='{flags['artifact_prefix']}'; Test unit written to {path}")
     say("Base64: " + base64.b64encode(data).decode())
     stats()

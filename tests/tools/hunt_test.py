@@ -135,6 +135,74 @@ class HuntTest(unittest.TestCase):
         self.hunt("finds", "--time", "3", "--keep-going", "--flavour", "asan", TARGET)
         self.assertGreater(len(self.kept()), 1)
 
+    # ---- what was found before
+
+    def can_describe(self):
+        """Programs that tell what makes findings the same: two bugs, by whether the seed is odd."""
+        for flavour in ("asan", "tsan"):
+            shutil.copy(self.build / flavour / "fuzz" / TARGET, self.build / flavour / "fuzz" / f"{TARGET}-replay")
+
+    def repeats(self):
+        folder = self.build / "hunt" / "repeats"
+        return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+
+    def test_the_same_root_cause_is_one_finding_whatever_its_bytes(self):
+        self.can_describe()
+        self.hunt("finds", "--flavour", "asan", "--seed", "7", TARGET)
+        status, output = self.hunt("finds", "--flavour", "asan", "--seed", "9", TARGET)
+        name = f"asan-{TARGET}-missed-wakeup-1"
+        self.assertEqual((status, self.kept()), (1, [name]), output)
+        self.assertEqual(self.repeats(), {f"{name}-again-1": b"input of seed 9"})
+        self.assertIn(f"found again: {name}", output)
+        status, output = self.hunt("finds", "--flavour", "tsan", "--seed", "11", TARGET)  # in another flavour it is the same one, too
+        self.assertEqual((status, self.kept(), len(self.repeats())), (1, [name], 2), output)
+        status, output = self.hunt("finds", "--flavour", "asan", "--seed", "8", TARGET)
+        self.assertEqual((status, self.kept(), len(self.repeats())), (1, [name, f"asan-{TARGET}-missed-wakeup-2"], 2), output)
+
+    def test_the_root_cause_stands_beside_the_finding(self):
+        self.can_describe()
+        self.hunt("finds", "--flavour", "asan", "--seed", "7", TARGET)
+        text = (self.findings / f"asan-{TARGET}-missed-wakeup-1.txt").read_text("utf-8")
+        self.assertEqual(text.splitlines()[-1], "key: missed-wakeup waiter=odd")
+        for flavour in ("asan", "tsan"):  # it is known without asking the program again
+            (self.build / flavour / "fuzz" / f"{TARGET}-replay").write_text("#!/bin/sh\nexit 2\n", "ascii")
+        self.hunt("finds", "--flavour", "asan", "--seed", "9", TARGET)
+        self.assertEqual(len(self.kept()), 2)  # what nobody can tell is new: in doubt nothing is put aside
+
+    def test_repeats_are_counted(self):
+        self.can_describe()
+        done = subprocess.run(self.command("--time", "4", "--keep-going", "--flavour", "asan", "--seed", "7", "--json", TARGET),
+                              env={**self.environment, "FAKE_TARGET": "finds"}, stdin=subprocess.DEVNULL, capture_output=True,
+                              encoding="utf-8", timeout=PATIENCE_S, check=False)
+        row = json.loads(done.stdout)[0]
+        self.assertEqual(row["findings"], len(self.kept()), done.stderr)
+        self.assertLessEqual(row["findings"], 2)
+        self.assertEqual(row["again"], len(self.repeats()))
+
+    def test_a_hunt_killed_at_any_step_loses_no_finding_and_doubles_none(self):
+        """SIGKILL before and after each call that moves or describes a finding, new ones and repeated ones: the next hunt has them all."""
+        self.can_describe()
+        (self.folder / "kill").mkdir()
+        shutil.copy(HERE / "kill_at.py", self.folder / "kill" / "sitecustomize.py")
+        ledger = self.folder / "ledger"
+        # The first is new, and so is the second, for which a name is tried in vain; the third repeats the first, and has no text.
+        for step, number, findings in (("link", 1, 1), ("link", 4, 3), ("unlink", 1, 1), ("unlink", 3, 3), ("write_text", 1, 1)):
+            for when in ("before", "after"):
+                with self.subTest(number=number, step=step, when=when):
+                    shutil.rmtree(self.build / "hunt", ignore_errors=True)
+                    ledger.unlink(missing_ok=True)
+                    environment = {**self.environment, "FAKE_TARGET": "finds", "FAKE_LEDGER": str(ledger),
+                                   "PYTHONPATH": str(self.folder / "kill"), "KILL_AT": f"{when} {step} {number}"}
+                    done = subprocess.run(self.command("--time", "50", "--keep-going", "--flavour", "asan", "--seed", "7", TARGET),
+                                          env=environment, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
+                                          timeout=PATIENCE_S, check=False)
+                    self.assertEqual(done.returncode, -signal.SIGKILL, done.stdout + done.stderr)
+                    self.hunt("silent", "--flavour", "asan", TARGET)
+                    found = sorted(ledger.read_bytes().splitlines())
+                    self.assertEqual(len(found), findings)
+                    kept = [(self.findings / name).read_bytes() for name in self.kept()] + list(self.repeats().values())
+                    self.assertEqual(sorted(kept), found)
+
     def test_full_disk_loses_no_finding(self):
         status, output = self.hunt("disk-full", "--flavour", "asan", "--seed", "7", TARGET)
         self.assertEqual(status, 1, output)
@@ -158,9 +226,10 @@ class HuntTest(unittest.TestCase):
 
     def test_input_that_no_disk_takes_is_printed(self):
         sys.path.insert(0, str(ROOT / "tools" / "lib"))
+        import findings
         import hunt
         from fuzzrun import Report
-        text = hunt.describe(None, None, Report("panic: deadlock: main waits\nBase64: aW5wdXQgb2Ygc2VlZCA3\n"))
+        text = hunt.describe(None, findings.Kept(None), Report("panic: deadlock: main waits\nBase64: aW5wdXQgb2Ygc2VlZCA3\n"))
         self.assertIn("in base64: aW5wdXQgb2Ygc2VlZCA3", text)
 
     # ---- signals

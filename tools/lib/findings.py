@@ -2,12 +2,18 @@
 The findings of all hunts: build/hunt/findings/FLAVOUR-TARGET-VERDICT-N, and what was printed about each in the file of that name
 with .txt behind. Nothing here is ever overwritten or deleted.
 
+A finding is new where no other one of its program has its key: verdict and root cause, as TARGET-replay --describe tells them (docs/cli.md).
+One that is not goes to build/hunt/repeats/NAME-again-N, NAME being the finding that it repeats: it may be smaller, or shrink better.
+Where nobody can tell the key, it is new.
+
 A fuzzer writes into build/hunt/runs/FLAVOUR-TARGET/, from where a finding is moved (by a hard link, so that it is at no moment in
 neither place). What a killed hunt left there is taken over by the next one.
 """
 
 import os
 import pathlib
+import re
+import subprocess
 import tempfile
 
 from build import program
@@ -16,8 +22,12 @@ from fuzzrun import hash_fits
 
 HUNT = BUILD / "hunt"
 FINDINGS = HUNT / "findings"
+REPEATS = HUNT / "repeats"
 RUNS = HUNT / "runs"
 ARTIFACTS = ("crash-", "timeout-", "oom-", "leak-")
+KEY_LINE = "key: "  # at the end of a finding's text
+DESCRIBE_S = 120
+DESCRIBED_FIELDS, DESCRIBED_KEY = 8, 6  # of a line of TARGET-replay --describe
 
 
 def folder(path):
@@ -48,10 +58,10 @@ def _link_or_write(source, data, place):
             raise
 
 
-def _first_free(stem, source, data):
+def _first_free(stem, source, data, where=None):
     number = 1
     while True:
-        place = FINDINGS / f"{stem}-{number}"
+        place = (where or FINDINGS) / f"{stem}-{number}"
         try:
             _link_or_write(source, data, place)
             return place
@@ -59,26 +69,95 @@ def _first_free(stem, source, data):
             number += 1
 
 
+def _describe(flavour, name, path):
+    """(verdict, key) of an input, as its program says; None and None where it does not."""
+    for fault, target in ((None, name), (name, None)):
+        replay = program(flavour, target, fault, replay=True)
+        if replay.exists():
+            try:
+                _, output = call([replay, "--describe", "--", path], timeout=DESCRIBE_S)
+            except subprocess.TimeoutExpired:
+                return None, None
+            for line in output.splitlines():
+                fields = line.split("\t")
+                if len(fields) == DESCRIBED_FIELDS and fields[0] == str(path) and fields[1] != "none":
+                    return fields[1], fields[DESCRIBED_KEY]
+    return None, None
+
+
+def _text_of(place):
+    return place.with_name(place.name + ".txt")
+
+
+def _known_key(flavour, name, place):
+    """The key of a finding that is kept already: it stands at the end of its text."""
+    try:
+        for line in reversed(_text_of(place).read_text("utf-8", "replace").splitlines()):
+            if line.startswith(KEY_LINE):
+                return line[len(KEY_LINE):]
+    except OSError:
+        pass
+    return _describe(flavour, name, place)[1]
+
+
+def _same(name, key, data):
+    """The finding of this program that has the key or the bytes; None where it is new. In which flavour it was found does not matter."""
+    for place in earlier():
+        flavour, _, rest = place.name.partition("-")
+        if rest.startswith(f"{name}-") and re.fullmatch(r"[a-z-]+-\d+", rest[len(name) + 1:]):
+            if place.read_bytes() == data or (key and _known_key(flavour, name, place) == key):
+                return place
+    return None
+
+
+class Kept:
+    """Where a finding is now: path (None: no disk takes it), and the earlier one that it repeats, or None."""
+
+    def __init__(self, path, repeats=None):
+        self.path, self.repeats = path, repeats
+
+
+def _place(flavour, name, verdict, source, data):
+    """
+    Put an input where it belongs; verdict: None where only a replay can tell. Returns Kept and the key. Raises OSError where no room is left.
+    """
+    replayed, key = _describe(flavour, name, source) if source is not None and hash_fits(source) else (None, None)
+    verdict = verdict or replayed or "unknown"
+    same = _same(name, key, data)
+    if same is None:
+        return Kept(_first_free(f"{flavour}-{name}-{verdict}", source, data)), key
+    for place in [same, *sorted(folder(REPEATS).iterdir())]:
+        if place.read_bytes() == data:  # found again to the byte; or a hunt was killed when it had linked it and not yet removed it
+            if source is not None:
+                source.unlink(missing_ok=True)
+            return Kept(place, same), key
+    return Kept(_first_free(f"{same.name}-again", source, data, REPEATS), same), key
+
+
 def keep(flavour, name, report):
     """
-    Keep a finding. Returns its path, or None where no disk takes it; then its bytes (report.input()) must be printed.
-    name is the target's or the fault's.
+    Keep a finding. Returns Kept; where its path is None its bytes (report.input()) must be printed. name is the target's or the fault's.
     """
     data = report.input()
     if data is None:
-        return None
+        return Kept(None)
     try:
-        place = _first_free(f"{flavour}-{name}-{report.verdict}", report.artifact, data)
+        kept, key = _place(flavour, name, report.verdict, report.artifact, data)
     except OSError:
-        return _keep_elsewhere(f"{flavour}-{name}-{report.verdict}-", data)
-    text = report.text_from_first_line()
-    if report.artifact:
-        text = text.replace(str(report.artifact), relative(place))
+        return Kept(_keep_elsewhere(f"{flavour}-{name}-{report.verdict}-", data))
+    if kept.repeats is None:
+        text = report.text_from_first_line()
+        if report.artifact:
+            text = text.replace(str(report.artifact), relative(kept.path))
+        _write_text(kept.path, text, key)
+    return kept
+
+
+def _write_text(place, text, key):
     try:
-        place.with_name(place.name + ".txt").write_text(text, "utf-8")
+        _text_of(place).write_text(text + (f"{KEY_LINE}{key}\n" if key else ""), "utf-8")
     except OSError:
         pass  # the input is what counts: the text can be had again from it
-    return place
 
 
 def _keep_elsewhere(prefix, data):
@@ -100,24 +179,12 @@ def earlier():
     return sorted((path for path in FINDINGS.iterdir() if path.suffix != ".txt"), key=lambda path: path.stat().st_mtime)
 
 
-def _verdict_by_replay(flavour, name, path):
-    for fault, target in ((None, name), (name, None)):
-        replay = program(flavour, target, fault, replay=True)
-        if replay.exists():
-            _, output = call([replay, "--quiet", path], timeout=120)
-            for word in output.split():
-                if word.startswith("verdict="):
-                    return word[len("verdict="):]
-    return "unknown"
-
-
 def take_over():
-    """Findings that a killed hunt did not get to keep: kept now. Returns their paths."""
+    """Findings that a killed hunt did not get to keep: kept now. Returns a Kept for each."""
     taken = []
     for run in sorted(RUNS.iterdir()) if RUNS.is_dir() else []:
         flavour, _, name = run.name.partition("-")
         for path in sorted(run.iterdir()):
             if path.name.startswith(ARTIFACTS) and path.stat().st_size and hash_fits(path):
-                verdict = _verdict_by_replay(flavour, name, path)
-                taken.append(_first_free(f"{flavour}-{name}-{verdict}", path, b""))
+                taken.append(_place(flavour, name, None, path, path.read_bytes())[0])
     return taken

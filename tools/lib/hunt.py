@@ -6,6 +6,7 @@ Exit status: 0 nothing was found, 1 findings, 2 it could not run.
 
 import argparse
 import base64
+import collections
 import configparser
 import contextlib
 import fcntl
@@ -23,8 +24,8 @@ import show
 from common import BUILD, ROOT, CannotRun, check_disk, last_lines, relative, run_main
 from fuzzrun import FuzzRun
 
-HEADS = ("target", "flavour", "executions", "exec/s", "coverage", "corpus", "findings")
-RIGHT = (2, 3, 4, 5, 6)
+HEADS = ("target", "flavour", "executions", "exec/s", "coverage", "corpus", "findings", "again")
+RIGHT = (2, 3, 4, 5, 6, 7)
 DEFAULT_FLAVOURS = ("asan", "tsan")
 EARLIER_LISTED = 10
 ENDED_BY_US = (-signal.SIGUSR1, -signal.SIGKILL)  # the first where libFuzzer had not yet taken the signal over
@@ -87,12 +88,20 @@ class Hunt:
         self.left_s = float(options.time)
         self.executions = self.fuzzed_s = 0
         self.coverage = self.corpus = None
-        self.found = []     # (path or None, Report)
+        self.found = []     # (Kept, Report), in order, what was found again, too
         self.trouble = None  # why it could not run
         self.done = False
 
     def label(self):
         return f"{self.name} {self.flavour}"
+
+    def distinct(self):
+        """[(Kept, Report, how often)]: what has verdict and root cause of another one is that one again."""
+        times = collections.Counter(kept.repeats or kept.path or id(kept) for kept, _ in self.found)
+        first = {}
+        for kept, report in self.found:
+            first.setdefault(kept.repeats or kept.path or id(kept), (kept, report))
+        return [(kept, report, times[place]) for place, (kept, report) in first.items()]
 
     def start(self):
         place = findings.folder(findings.RUNS / f"{self.flavour}-{self.name}")
@@ -132,17 +141,21 @@ class Hunt:
         rate = run.executions_per_second()
         return (f"{self.label()}: {run.seconds():.0f}/{self.seconds} s, {show.thousands(run.executions)} executions, "
                 f"{show.thousands(rate)}/s, coverage {show.thousands(run.coverage)}, corpus {show.thousands(run.corpus)}"
-                + (f", {len(self.found)} found" if self.found else ""))
+                + (f", {len(self.distinct())} found" if self.found else ""))
 
     def row(self):
         rate = self.executions / self.fuzzed_s if self.executions and self.fuzzed_s > 0.05 else None
         return (self.name, self.flavour, show.thousands(self.executions), show.thousands(rate), show.thousands(self.coverage),
-                show.thousands(self.corpus), "could not run" if self.trouble else len(self.found))
+                show.thousands(self.corpus), "could not run" if self.trouble else len(self.distinct()), len(self.found) - len(self.distinct()))
 
 
-def describe(hunt, path, report):
+def describe(hunt, kept, report, times=1):
     """What a person needs of one finding: its file, its summary, its replay command; and its bytes where no disk took them."""
+    path = kept.repeats or kept.path
     lines = [f"  {relative(path) if path else '(not on disk)'}", f"    {report.summary}"]
+    if kept.repeats or times > 1:
+        known = "known from an earlier hunt, " if kept.repeats else ""
+        lines.append(f"    {known}found {times} time{'s' * (times > 1)}; what repeats it is in {relative(findings.REPEATS)}")
     if path:
         lines.append(f"    replay: {findings.replay_command(hunt.flavour, hunt.target, hunt.fault, path)}")
     elif report.data is not None:
@@ -192,17 +205,18 @@ class Supervisor:
         self.running.remove(hunt)
         found_before = len(hunt.found)
         again = hunt.finish(self.interrupted)
-        for path, report in hunt.found[found_before:]:
-            self.announce(hunt, path, report)
+        for kept, report in hunt.found[found_before:]:
+            self.announce(hunt, kept, report)
         if again:
             self.begin(hunt)
 
-    def announce(self, hunt, path, report):
-        self.progress.say(f"{hunt.label()}: found after {show.thousands(hunt.run.executions)} executions")
+    def announce(self, hunt, kept, report):
+        again = f" again: {kept.repeats.name}," if kept.repeats else ""
+        self.progress.say(f"{hunt.label()}: found{again} after {show.thousands(hunt.run.executions)} executions")
         if report.artifact and hash_fits_not(report.artifact):
             self.progress.say(f"  could not write {relative(report.artifact)}: "
                               f"{shutil.disk_usage(report.artifact.parent).free >> 10} KiB free there (disk full?)")
-        if path is None:
+        if kept.path is None:
             self.progress.say(last_lines(report.text, 400))
         self.progress.say(f"  {report.summary}")
 
@@ -213,8 +227,8 @@ def hash_fits_not(path):
 
 
 def tell_earlier():
-    for path in findings.take_over():
-        print(f"taken over from a hunt that was killed: {relative(path)}")
+    for kept in findings.take_over():
+        print(f"taken over from a hunt that was killed: {relative(kept.path)}" + (f", {kept.repeats.name} again" if kept.repeats else ""))
     kept = findings.earlier()
     if kept:
         print(f"{len(kept)} finding{'s' * (len(kept) > 1)} of earlier hunts in {relative(findings.FINDINGS)}" +
@@ -278,8 +292,8 @@ def hunt(options):
     for hunt in started_hunts:
         if hunt.found:
             print(f"\n{hunt.label()}:")
-        for path, report in hunt.found:
-            print(describe(hunt, path, report))
+        for kept, report, times in hunt.distinct():
+            print(describe(hunt, kept, report, times))
         if hunt.trouble:
             print(f"\n{hunt.label()} could not run, {hunt.trouble}")
     if supervisor.interrupted:
