@@ -62,6 +62,13 @@ void fuzz_violated(const char *format, ...)
     sched_fail("assertion", "%s", message);
 }
 
+/* ---- the clock */
+
+uint64_t fuzz_time_ns(void)
+{
+    return sched_now_ns();
+}
+
 /* ---- the disk */
 
 const char *fuzz_file(const char *name)

@@ -84,6 +84,10 @@ __attribute__((noreturn, format(printf, 1, 2))) void fuzz_violated(const char *f
 /* A path for a file of this name, until the next call. */
 const char *fuzz_file(const char *name);
 
+/* Nanoseconds, to measure how long something took; no step of the program. In flavours that are simulated the time is virtual, and it makes a
+ * jump of some length (200 ms) only when nobody can run. */
+uint64_t fuzz_time_ns(void);
+
 /* Which faults of the disk the input may choose from now on, in flavours that are simulated: requests that fail or move only a part;
  * batches of which io_submit takes only a part, nothing for now, or not the first one. */
 void fuzz_disk_faults(bool requests, bool batches);

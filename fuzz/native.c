@@ -49,6 +49,11 @@ void fuzz_reached(const char *window)
     (void)window;
 }
 
+uint64_t fuzz_time_ns(void)
+{
+    return (uint64_t)g_get_monotonic_time() * 1000;
+}
+
 /* Below the folder that the process runs in: it must be on a disk that does O_DIRECT. */
 const char *fuzz_file(const char *name)
 {
