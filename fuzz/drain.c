@@ -2,7 +2,8 @@
  * Target drain: an export serves a client's requests in an io thread while the main thread drains, drains again, changes the
  * graph and moves the node, and shuts the export down.
  *
- * Invariants: each request is completed exactly once; no request is under way inside a drained section; at the end nothing is.
+ * Invariants: each request is completed exactly once, and without further ado where the client waits for it; no request is under way inside
+ * a drained section; at the end nothing is.
  *
  * The empty scenario is an export without a request and one drained section around nothing.
  */
@@ -30,6 +31,7 @@ typedef struct World {
     uint8_t data[REQUESTS_MAX][SECTOR];
     unsigned request_count, submitted;
     unsigned done[REQUESTS_MAX]; /* raw atomics: no points, no part of the program */
+    int waiting;                 /* raw: the client waits for its answers */
 } World;
 
 static void request_done(BlockExportRequest *request, int ret)
@@ -39,6 +41,9 @@ static void request_done(BlockExportRequest *request, int ret)
 
     fuzz_check(done == 1);
     fuzz_check(ret == 0 || ret == -ESHUTDOWN);
+    if (__atomic_load_n(&world->waiting, __ATOMIC_SEQ_CST)) {
+        aio_wait_kick();
+    }
 }
 
 static void submit(World *world)
@@ -132,8 +137,26 @@ static void serve(World *world)
     main_loop_wait(true);
 }
 
+static bool all_answered(World *world)
+{
+    for (unsigned i = 0; i < world->submitted; i++) {
+        if (!__atomic_load_n(&world->done[i], __ATOMIC_SEQ_CST)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Nothing else happens to the export meanwhile: what is on the wire must be served for its own sake. */
+static void await_answers(World *world)
+{
+    __atomic_store_n(&world->waiting, 1, __ATOMIC_SEQ_CST);
+    AIO_WAIT_WHILE_UNLOCKED(NULL, !all_answered(world));
+    __atomic_store_n(&world->waiting, 0, __ATOMIC_SEQ_CST);
+}
+
 static void (*const operations[])(World *) = {
-    drain_once, drain_twice, drain_all, drain_nested, change_graph, submit, serve,
+    drain_once, drain_twice, drain_all, drain_nested, change_graph, submit, serve, await_answers,
 };
 
 static void run(FuzzInput *in)
