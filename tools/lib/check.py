@@ -369,6 +369,7 @@ def run(tally, quick, trees):
             tally.leave_out("faults", QUICK)
             tally.leave_out("short hunt", QUICK)
             tally.leave_out("the wakefuzz command", QUICK)
+            tally.leave_out("mutants of the core", QUICK)
         else:
             tally.section(f"{len(faults)} faults")
             for name in build.unseen_faults():
@@ -379,6 +380,9 @@ def run(tally, quick, trees):
             tally.end_section()
             tally.section("the wakefuzz command")
             python_tests(tally, "cli")
+            tally.end_section()
+            tally.section("some mutants of the core")
+            python_tests(tally, "mutants")
             tally.end_section()
             tally.section("a short hunt")
             short_hunt(tally, ("asan", "tsan"))
