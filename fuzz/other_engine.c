@@ -1,0 +1,40 @@
+/*
+ * A target as an engine sees it that calls LLVMFuzzerTestOneInput() and knows nothing else of libFuzzer: AFL++, honggfuzz, Centipede. They
+ * mutate plain bytes, which the input's format allows (docs/input-format.md), and keep an input when the process aborts.
+ *
+ * 1. Nothing is prepared before the first input. AFL++'s driver forks its server after LLVMFuzzerInitialize() would have run, and the
+ *    fibers' kernel threads would not be there in the server's children: each child makes its own, and keeps them for all its inputs.
+ * 2. What the preparation and its executions have covered is part of the first input's coverage, and of that of no other.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "fuzz/driver.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void prepare(void)
+{
+    static bool prepared;
+
+    if (!prepared) {
+        prepared = true;
+        driver_init();
+        sched_install_fault_handler();
+        sched_set_learning(false); /* nobody here mutates with it */
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const CheckResult *verdict;
+
+    prepare();
+    verdict = driver_execute(data, size);
+    if (verdict->verdict != CHECK_NONE) {
+        driver_report(stderr, verdict, program_invocation_name, NULL);
+        fflush(NULL);
+        driver_abort();
+    }
+    return 0;
+}
