@@ -17,7 +17,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
-#include "cli/table.h"
+#include "cli/doctor.h"
 
 #define FREE_BYTES_LEAST    (256ull << 20) /* as tools/hunt */
 #define THREADS_LEAST       2048u          /* 1024 fibers, and the sanitizers' */
@@ -28,14 +28,7 @@ static const TableColumn columns[] = {
     { "check", TABLE_TEXT }, { "state", TABLE_TEXT }, { "says", TABLE_TEXT }, { NULL, TABLE_TEXT }
 };
 
-typedef struct Doctor {
-    Table *table;
-    unsigned bad;
-} Doctor;
-
-typedef enum State { STATE_GOOD, STATE_NOTE, STATE_BAD } State;
-
-__attribute__((format(printf, 4, 5))) static void tell(Doctor *doctor, const char *check, State state, const char *format, ...)
+void doctor_tell(Doctor *doctor, const char *check, DoctorState state, const char *format, ...)
 {
     static const char *const words[] = { "good", "note", "BAD" };
     va_list arguments;
@@ -45,7 +38,7 @@ __attribute__((format(printf, 4, 5))) static void tell(Doctor *doctor, const cha
     text = g_strdup_vprintf(format, arguments);
     va_end(arguments);
     table_add(doctor->table, check, words[state], text, NULL);
-    doctor->bad += state == STATE_BAD;
+    doctor->bad += state == DOCTOR_BAD;
     g_free(text);
 }
 
@@ -72,9 +65,9 @@ static void check_packages(Doctor *doctor)
 
     if (cli_run(arguments, &run)) {
         if (run.status == 0) {
-            tell(doctor, "packages", STATE_GOOD, "all there");
+            doctor_tell(doctor, "packages", DOCTOR_GOOD, "all there");
         } else {
-            tell(doctor, "packages", STATE_BAD, "%s; run tools/setup", g_strstrip(run.err));
+            doctor_tell(doctor, "packages", DOCTOR_BAD, "%s; run tools/setup", g_strstrip(run.err));
         }
         cli_run_free(&run);
     } else {
@@ -86,10 +79,10 @@ static void check_packages(Doctor *doctor)
 static void check_processor(Doctor *doctor)
 {
     if (getauxval(AT_HWCAP2) & HWCAP2_HAS_FSGSBASE) {
-        tell(doctor, "FSGSBASE", STATE_GOOD, "a switch of threads takes no system call");
+        doctor_tell(doctor, "FSGSBASE", DOCTOR_GOOD, "a switch of threads takes no system call");
     } else {
-        tell(doctor, "FSGSBASE", STATE_NOTE,
-             "missing: each switch of threads is a system call, some ten times slower (Linux 5.9, CPUs since 2012)");
+        doctor_tell(doctor, "FSGSBASE", DOCTOR_NOTE,
+                    "missing: each switch of threads is a system call, some ten times slower (Linux 5.9, CPUs since 2012)");
     }
 }
 
@@ -98,10 +91,11 @@ static void check_randomization(Doctor *doctor)
     unsigned long long value = 0;
 
     if (read_number("/proc/sys/kernel/randomize_va_space", &value) && value == 2) {
-        tell(doctor, "address randomization", STATE_GOOD, "on: that replay does not depend on addresses is put to the test");
+        doctor_tell(doctor, "address randomization", DOCTOR_GOOD,
+                    "on: that replay does not depend on addresses is put to the test");
     } else {
-        tell(doctor, "address randomization", STATE_NOTE,
-             "off or partly: a dependence on addresses would stay unseen (kernel.randomize_va_space=2)");
+        doctor_tell(doctor, "address randomization", DOCTOR_NOTE,
+                    "off or partly: a dependence on addresses would stay unseen (kernel.randomize_va_space=2)");
     }
 }
 
@@ -117,14 +111,14 @@ static void check_disk(Doctor *doctor)
         folder = above;
     }
     if (statvfs(folder, &status) != 0) {
-        tell(doctor, "disk", STATE_BAD, "%s: %s", folder, g_strerror(errno));
+        doctor_tell(doctor, "disk", DOCTOR_BAD, "%s: %s", folder, g_strerror(errno));
     } else {
         unsigned long long bytes = (unsigned long long)status.f_bavail * status.f_frsize;
 
-        tell(doctor, "disk", bytes < FREE_BYTES_LEAST ? STATE_BAD : STATE_GOOD, "%llu MiB free at %s, %llu are needed",
-             bytes >> 20, folder, FREE_BYTES_LEAST >> 20);
+        doctor_tell(doctor, "disk", bytes < FREE_BYTES_LEAST ? DOCTOR_BAD : DOCTOR_GOOD, "%llu MiB free at %s, %llu are needed",
+                    bytes >> 20, folder, FREE_BYTES_LEAST >> 20);
         if (access(folder, W_OK) != 0) {
-            tell(doctor, "build folder", STATE_BAD, "%s cannot be written to; WAKEFUZZ_BUILD names another", folder);
+            doctor_tell(doctor, "build folder", DOCTOR_BAD, "%s cannot be written to; WAKEFUZZ_BUILD names another", folder);
         }
     }
     g_free(folder);
@@ -138,16 +132,16 @@ static void check_limits(Doctor *doctor)
     if (getrlimit(RLIMIT_NPROC, &limit) == 0) {
         bool good = limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= THREADS_LEAST;
 
-        tell(doctor, "threads", good ? STATE_GOOD : STATE_BAD,
-             good ? "no limit that matters" : "%llu at most for this user: raise it (ulimit -u)",
-             (unsigned long long)limit.rlim_cur);
+        doctor_tell(doctor, "threads", good ? DOCTOR_GOOD : DOCTOR_BAD,
+                    good ? "no limit that matters" : "%llu at most for this user: raise it (ulimit -u)",
+                    (unsigned long long)limit.rlim_cur);
     }
     if (read_number("/proc/sys/vm/max_map_count", &maps)) {
-        tell(doctor, "memory maps", maps < MAPS_LEAST ? STATE_BAD : STATE_GOOD, "%llu a process%s", maps,
-             maps < MAPS_LEAST ? ": every stack is two (vm.max_map_count)" : "");
+        doctor_tell(doctor, "memory maps", maps < MAPS_LEAST ? DOCTOR_BAD : DOCTOR_GOOD, "%llu a process%s", maps,
+                    maps < MAPS_LEAST ? ": every stack is two (vm.max_map_count)" : "");
     }
     if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
-        tell(doctor, "address space", STATE_BAD, "limited (ulimit -v): the sanitizers' shadow takes terabytes of it");
+        doctor_tell(doctor, "address space", DOCTOR_BAD, "limited (ulimit -v): the sanitizers' shadow takes terabytes of it");
     }
 }
 
@@ -182,15 +176,15 @@ static void check_target(Doctor *doctor, const char *flavour, const char *target
     char *program = cli_program(flavour, target, NULL, false), *check = g_strdup_printf("%s in %s", target, flavour);
 
     if (!cli_is_built(program)) {
-        tell(doctor, check, STATE_NOTE, "not built: ninja -C build/%s fuzz/%s", flavour, target);
+        doctor_tell(doctor, check, DOCTOR_NOTE, "not built: ninja -C build/%s fuzz/%s", flavour, target);
     } else {
         const char *missing = sanitizer_missing(flavour, program);
 
         if (missing) {
-            tell(doctor, check, STATE_BAD, "%s is not in it: the flavour was not built as sanitizers/%s.ini says", missing,
-                 flavour);
+            doctor_tell(doctor, check, DOCTOR_BAD, "%s is not in it: the flavour was not built as sanitizers/%s.ini says",
+                        missing, flavour);
         } else {
-            tell(doctor, check, STATE_GOOD, "instrumented");
+            doctor_tell(doctor, check, DOCTOR_GOOD, "instrumented");
         }
     }
     g_free(check);
@@ -206,9 +200,9 @@ static bool check_targets(Doctor *doctor)
         char *ninja = g_build_filename(cli_build(), flavours[i], "build.ninja", NULL);
 
         if (!g_file_test(ninja, G_FILE_TEST_EXISTS)) {
-            tell(doctor, flavours[i], STATE_NOTE,
-                 "not built: tools/hunt builds it, or meson setup build/%s --native-file sanitizers/%s.ini", flavours[i],
-                 flavours[i]);
+            doctor_tell(doctor, flavours[i], DOCTOR_NOTE,
+                        "not built: tools/hunt builds it, or meson setup build/%s --native-file sanitizers/%s.ini", flavours[i],
+                        flavours[i]);
         } else {
             for (unsigned k = 0; targets[k]; k++) {
                 check_target(doctor, flavours[i], targets[k]);
@@ -221,15 +215,31 @@ static bool check_targets(Doctor *doctor)
     return good;
 }
 
+static bool check_machine_and_builds(Doctor *doctor)
+{
+    check_packages(doctor);
+    check_processor(doctor);
+    check_randomization(doctor);
+    check_disk(doctor);
+    check_limits(doctor);
+    return check_targets(doctor);
+}
+
 int command_doctor(int argc, char **argv)
 {
     gboolean json = FALSE;
+    gchar *strict = NULL, *sanitizer = NULL;
     const GOptionEntry entries[] = {
         { "json", 0, 0, G_OPTION_ARG_NONE, &json, "print an array of objects", NULL },
+        { "strict", 0, 0, G_OPTION_ARG_FILENAME, &strict, "check a folder of targets as OSS-Fuzz gets it, and nothing else",
+          "FOLDER" },
+        { "sanitizer", 0, 0, G_OPTION_ARG_STRING, &sanitizer,
+          "of --strict: address, undefined, memory, thread or coverage (default address)", "NAME" },
         { NULL, 0, 0, 0, NULL, NULL, NULL },
     };
     Doctor doctor = { .bad = 0 };
     char **rest;
+    bool good;
     int status;
 
     if (!cli_parse(&argc, &argv, "doctor", "Is this machine, and is what was built on it, fit for the hunt?", entries, &rest,
@@ -241,13 +251,14 @@ int command_doctor(int argc, char **argv)
         return cli_fail("it takes no argument");
     }
     g_strfreev(rest);
+    if (sanitizer && !strict) {
+        return cli_fail("--sanitizer is of --strict");
+    }
     doctor.table = table_new(columns);
-    check_packages(&doctor);
-    check_processor(&doctor);
-    check_randomization(&doctor);
-    check_disk(&doctor);
-    check_limits(&doctor);
-    if (!check_targets(&doctor)) {
+    good = strict ? doctor_check_folder(&doctor, strict, sanitizer ? sanitizer : "address") : check_machine_and_builds(&doctor);
+    g_free(strict);
+    g_free(sanitizer);
+    if (!good) {
         return CLI_COULD_NOT;
     }
     table_finish(doctor.table, json);
