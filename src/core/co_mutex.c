@@ -120,7 +120,7 @@ static void coroutine_fn co_mutex_lock_slowpath(CoMutex *mutex, AioContext *ctx,
     /* ORDER: from_push before reading handoff
      * PAIRS: qemu_co_mutex_unlock()
      * ELSE:  the unlocker sees no waiter and the waiter no handoff: the mutex is free and a coroutine sleeps; QEMU
-     *        e3a3b6ec81 */
+     *        e3a3b6ec81; fault co-mutex-handoff-no-barrier */
     smp_mb__after_rmw();
 
     handoff = qatomic_read(&mutex->handoff);
