@@ -3,6 +3,9 @@
  *
  * Visitors of a list raise the count and take no lock; whoever changes the list takes the lock; an element is freed
  * only by someone who holds the lock while the count is 0. Protocol: QEMU's docs/devel/lockcnt.rst and util/lockcnt.c.
+ *
+ * QEMU has this on Linux, and a mutex beside a counter elsewhere. The first is the one that runs where QEMU does, and the one
+ * with a protocol of its own: who sleeps, who wakes whom, and who hands a wakeup on.
  */
 #ifndef WAKEFUZZ_CORE_LOCKCNT_H
 #define WAKEFUZZ_CORE_LOCKCNT_H
