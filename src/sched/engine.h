@@ -13,6 +13,9 @@
 
 #define SCHED_RUN_MAX 1000u /* steps in a row while others wait; then the longest waiting one goes first: a spin loop ends */
 
+/* A thread's stack is looked at for recursion once in so many of its own steps. */
+#define SCHED_WALK_PERIOD 8u
+
 extern const SchedPolicy *sched_policy_;
 
 /* ---- decide.c */

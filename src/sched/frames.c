@@ -1,12 +1,19 @@
 /* Frames of a stack, found by frame pointers: recursion without bound, and the identity of a wait. */
 #include "sched/engine.h"
 
-static unsigned walk_frames(const SchedThread *self, void *frame, void **pcs, unsigned most)
+#define FRAME_BYTES_MIN 16 /* the caller's frame pointer and the return address */
+
+/* Up to most return addresses; fewer than least where the rest of the stack has no room for so many: then the walk may stop early. */
+static unsigned walk_frames(const SchedThread *self, void *frame, void **pcs, unsigned least, unsigned most)
 {
     char **at = frame;
     unsigned count = 0;
 
-    while ((char *)at >= self->stack_low && (char *)at < self->stack_high - 16 && ((uintptr_t)at & 7) == 0 && count < most) {
+    while ((char *)at >= self->stack_low && (char *)at < self->stack_high - FRAME_BYTES_MIN && ((uintptr_t)at & 7) == 0 &&
+           count < most) {
+        if (count + (size_t)(self->stack_high - (char *)at) / FRAME_BYTES_MIN < least) {
+            break;
+        }
         pcs[count++] = at[1];
         if ((char *)*at <= (char *)at) {
             break;
@@ -21,18 +28,16 @@ void sched_check_recursion(SchedThread *self, void *frame)
 {
     enum { MOST = 16384, KINDS = 64 };
     static void *pcs[MOST];
-    unsigned count = walk_frames(self, frame, pcs, MOST);
+    unsigned limit = sched_engine_.limits.recursion;
+    unsigned count = walk_frames(self, frame, pcs, limit, MOST);
 
-    if (count < sched_engine_.limits.recursion) {
-        return;
-    }
-    for (unsigned i = 0; i < KINDS; i++) {
+    for (unsigned i = 0; i < KINDS && i + limit <= count; i++) { /* where fewer are left, none stands there so often */
         unsigned times = 0;
 
         for (unsigned j = i; j < count; j++) {
             times += pcs[j] == pcs[i];
         }
-        if (times >= sched_engine_.limits.recursion) {
+        if (times >= limit) {
             sched_end(SCHED_STACK_OVERFLOW, self);
         }
     }
@@ -42,7 +47,7 @@ uint64_t sched_hash_frames(const SchedThread *self, void *frame)
 {
     enum { MOST = 48 };
     void *pcs[MOST];
-    unsigned count = walk_frames(self, frame, pcs, MOST);
+    unsigned count = walk_frames(self, frame, pcs, 0, MOST);
     uint64_t hash = count;
 
     for (unsigned i = 0; i < count; i++) {

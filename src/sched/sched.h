@@ -103,7 +103,7 @@ typedef struct SchedLimits {
     uint64_t time_ns;        /* bound of virtual time; 0: 24 h */
     uint64_t late_ns;        /* an idle jump of at least this long is examined for late wakeups; 0: 200 ms */
     bool disturb;            /* sched_disturb() may say so; else what the plan has of it is ignored */
-    uint32_t recursion;      /* a return address this often on one stack is an overflow; 0: 256 */
+    uint32_t recursion;      /* a return address this often on one stack, at each 8th step, is an overflow; 0: 256 */
 } SchedLimits;
 
 typedef struct SchedResult {

@@ -56,6 +56,7 @@ static void thread_reset(SchedThread *thread, void *(*function)(void *), void *a
     thread->interrupt = NULL;
     thread->fault_frame = thread->fault_pc = NULL;
     thread->points = 0;
+    thread->steps_unwalked = 0;
 }
 
 static SchedThread *create(void *(*function)(void *), void *argument, bool daemon)
