@@ -13,11 +13,11 @@ import tempfile
 import time
 import unittest
 import xml.etree.ElementTree as ElementTree
-from concurrent.futures import ThreadPoolExecutor
 
 import build
 import detection
 import orders
+import tidy
 from common import BUILD, ROOT, CannotRun, call, check_disk, last_lines, relative, run_main
 from replaying import Comparison, corpus_files, replay
 from shows import cases as shown_cases
@@ -221,21 +221,13 @@ def formatting(tally):
     tally.case(f"clang-format: {len(files)} files", not bad, f"clang-format-19 -i {' '.join(bad)}")
 
 
-def tidy(tally, flavour):
+def clang_tidy(tally, flavour):
     """One case for all files: a warning of clang-tidy is no test."""
-    def run(path):
-        return path, call(["clang-tidy-19", "--quiet", "--warnings-as-errors=*", "-p", BUILD / flavour, path])
-
-    compiled = (BUILD / flavour / "compile_commands.json").read_text("utf-8")
-    files = [path for path in sources("src", "fuzz") if path.suffix == ".c"]
-    chosen = [path for path in files if f"/{path.relative_to(ROOT)}" in compiled]
-    with ThreadPoolExecutor(CPUS) as pool:
-        bad = [line for _, (status, output) in pool.map(run, chosen) if status
-               for line in output.splitlines() if " error: " in line or " warning: " in line]
-    tally.case(f"clang-tidy: {len(chosen)} files", not bad, "\n".join(bad))
-    for path in files:
-        if path not in chosen:
-            tally.leave_out(f"clang-tidy {relative(path)}", f"it is not compiled in flavour {flavour}")
+    files, remembered, left_out, said = tidy.look(flavour, CPUS)
+    tally.case(f"clang-tidy: {len(files)} files", not said, "\n".join(said))
+    print(f"   clang-tidy: {len(files)} files, {remembered} of them silent before and unchanged", flush=True)
+    for path in left_out:
+        tally.leave_out(f"clang-tidy {relative(path)}", f"it is not compiled in flavour {flavour}")
 
 
 def documents(tally):
@@ -406,7 +398,7 @@ def run(tally, quick, trees):
     if quick:
         tally.leave_out("clang-tidy; flavours tsan, native, gcc", QUICK)
     elif "plain" in built:
-        tidy(tally, "plain")
+        clang_tidy(tally, "plain")
     else:
         tally.case("clang-tidy", False, "flavour plain could not be built")
     tally.end_section()
