@@ -107,20 +107,19 @@ void monitor_flush(Monitor *mon)
 /* Text in lines; each end of a line becomes the network's, and is flushed. */
 int monitor_puts(Monitor *mon, const char *text)
 {
-    int i;
+    const char *rest = text;
+    const char *end;
 
     qemu_mutex_lock(&mon->mon_lock);
-    for (i = 0; text[i]; i++) {
-        if (text[i] == '\n') {
-            g_string_append_c(mon->outbuf, '\r');
-        }
-        g_string_append_c(mon->outbuf, text[i]);
-        if (text[i] == '\n') {
-            monitor_flush_locked(mon);
-        }
+    while ((end = strchr(rest, '\n'))) {
+        g_string_append_len(mon->outbuf, rest, end - rest);
+        g_string_append(mon->outbuf, "\r\n");
+        monitor_flush_locked(mon);
+        rest = end + 1;
     }
+    g_string_append(mon->outbuf, rest);
     qemu_mutex_unlock(&mon->mon_lock);
-    return i;
+    return (int)strlen(text);
 }
 
 /* ---- input ---- */
