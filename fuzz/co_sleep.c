@@ -265,6 +265,32 @@ static void cancel_job(World *world)
     }
 }
 
+/* It sleeps as often as it wants to, and comes to its end by its own timers. */
+static void await_job(World *world)
+{
+    while (world->job && !world->pauses) {
+        aio_poll(qemu_get_aio_context(), true);
+    }
+}
+
+static void pause_and_see(World *world)
+{
+    pause_job(world);
+    AIO_WAIT_WHILE_UNLOCKED(NULL, world->job && !job_is_paused(&world->job->job));
+}
+
+/* Unlike job_cancel_sync(), which enters the job again and again, this does it once. */
+static void cancel_and_see(World *world)
+{
+    resume_job(world);
+    if (world->job) {
+        WITH_JOB_LOCK_GUARD() {
+            job_cancel_locked(&world->job->job, true);
+        }
+        await_job(world);
+    }
+}
+
 /* All readers have to leave, also a copy that sleeps for its speed: the drained section makes the job pause, and that cancels it. */
 static void write_graph(World *world)
 {
@@ -422,6 +448,16 @@ static void cancel_job_promptly(World *world)
     promptly(cancel_job, world);
 }
 
+static void pause_job_promptly(World *world)
+{
+    promptly(pause_and_see, world);
+}
+
+static void cancel_once_promptly(World *world)
+{
+    promptly(cancel_and_see, world);
+}
+
 /* ---- the scenario */
 
 static void start_all(FuzzInput *in, World *world)
@@ -443,8 +479,11 @@ typedef struct Kind {
 static const Kind kinds[] = {
     { open_image, { move_image_promptly, reopen_image_promptly, doze, send_request, write_graph, serve }, 6 },
     { start_sleepers, { wake_one, serve }, 2 },
-    { start_job, { enter_job, pause_job, resume_job, cancel_job_promptly, write_graph, serve }, 6 },
-    { start_backup, { set_speed, pause_job, resume_job, enter_job, cancel_job_promptly, write_graph, serve }, 7 },
+    { start_job,
+      { enter_job, pause_job, resume_job, cancel_job_promptly, write_graph, serve, await_job, pause_job_promptly,
+        cancel_once_promptly },
+      9 },
+    { start_backup, { set_speed, pause_job, resume_job, enter_job, cancel_job_promptly, write_graph, serve, await_job }, 8 },
     { start_relay, { serve }, 1 },
     { start_all,
       { move_image_promptly, reopen_image_promptly, doze, send_request, write_graph, wake_one, set_speed, pause_job, resume_job,
