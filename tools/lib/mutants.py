@@ -14,8 +14,8 @@ EXAMINED = ROOT / "tests" / "mutants" / "examined"
 VERDICTS_BY_HAND = ("equivalent", "hole")
 KINDS = ("kick", "wake", "notify", "check", "counter", "wait", "section", "lock", "state", "queue", "cancel", "barrier", "order")
 MARK = "<!-- below this line: tests/mutants/run --report -->"
-HEADS = ("what is removed", "mutants", "killed by the corpus", "by fuzzing", "equivalent", "known hole", "survived", "not reached",
-         "needs weak memory", "not tried")
+HEADS = ("what is removed", "mutants", "killed by the corpus", "by fuzzing", "equivalent", "known hole", "survived", "not fuzzed",
+         "not reached", "needs weak memory", "not tried")
 
 
 def program(flavour, target, replay=False):
@@ -139,7 +139,9 @@ def standing(row, results, examined):
         return "needs weak memory"
     if not result:
         return "not tried"
-    return "not reached" if result["status"] == "unreached" else "survived"
+    if result["status"] == "unreached":
+        return "not reached"
+    return "survived" if result["fuzzed_s"] else "not fuzzed"
 
 
 def contradictions(rows, results, examined):
@@ -183,14 +185,21 @@ def report(rows, results, examined):
             left = [name for name in names if standing(by_name[name], results, examined) in ("equivalent", "known hole")]
             if which == verdict and left:
                 parts.append("\n".join(f"- {quoted(by_name[name])}" for name in left) + "\n\n  " + " ".join(reason) + "\n")
-    for head, title, said in (("survived", "Survivors that nobody has examined", True), ("not reached", "Not reached by any target", False)):
+    parts.append("## Survivors that nobody has examined\n")
+    lines = []
+    for row in sorted(by_standing.get("survived", []), key=lambda row: KINDS.index(row["kind"])):
+        result = results.get(row["name"])
+        lines.append(f"- {row['kind']}: {quoted(row)}; {result['fuzzed_s']:.0f} s, {show.thousands(result['executions'])} executions of "
+                     f"{', '.join(result['targets'])}")
+    parts.append("\n".join(lines or ["None."]) + "\n")
+    for head, title in (("not fuzzed", "Not killed by the corpus, and not fuzzed yet"), ("not reached", "Not reached by any target")):
         parts.append(f"## {title}\n")
-        lines = []
+        by_function = {}
         for row in by_standing.get(head, []):
-            result = results.get(row["name"])
-            after = f"; {result['fuzzed_s']:.0f} s, {show.thousands(result['executions'])} executions of {', '.join(result['targets'])}"
-            lines.append(f"- {quoted(row)}" + (after if said else ""))
-        parts.append("\n".join(lines or ["None."]) + "\n")
+            file, function, rest = row["name"].split(":", 2)
+            by_function.setdefault(f"{file}:{function}", []).append(rest)
+        parts.append("\n".join(f"- `{function}`: " + ", ".join(f"`{rest}`" for rest in names)
+                               for function, names in by_function.items()) + "\n" if by_function else "None.\n")
     return "\n".join(parts)
 
 
