@@ -316,7 +316,7 @@ static void report_end_in_child(void)
     }
 }
 
-void driver_abort(void)
+void abort_after_report(void)
 {
     if (shared) {
         forked_run(report_end_in_child);

@@ -35,8 +35,9 @@ extern void (*driver_sanitizer_hook)(void);
 /* Print the report on the last execution. name: of the input's file, for the replay command; NULL: none. */
 void driver_report(FILE *stream, const CheckResult *verdict, const char *program, const char *name);
 
-/* Print the end of a finding's report, which a fuzzing engine reads, to stderr, and abort(). After driver_report(). */
-__attribute__((noreturn)) void driver_abort(void);
+/* Print the end of a finding's report, which a fuzzing engine reads, to stderr, and abort(). After driver_report(). ClusterFuzz leaves
+ * frames out that begin with "abort": where no thread is to blame, ours must not become the finding's. */
+__attribute__((noreturn)) void abort_after_report(void);
 
 /* Windows and how many executions since driver_init() entered them: those that the target declares, then any others. */
 typedef struct DriverWindow {

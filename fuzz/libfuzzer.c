@@ -74,7 +74,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
-static void finding(const CheckResult *verdict, const uint8_t *data, size_t size)
+static void abort_with_report(const CheckResult *verdict, const uint8_t *data, size_t size)
 {
     char *hash = g_compute_checksum_for_data(G_CHECKSUM_SHA1, data, size);
     char *name = replayed_file    ? g_strdup(replayed_file)
@@ -83,7 +83,7 @@ static void finding(const CheckResult *verdict, const uint8_t *data, size_t size
 
     driver_report(stderr, verdict, program, name);
     fflush(NULL);
-    driver_abort();
+    abort_after_report();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -98,7 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sched_set_learning(driver_executions() < LEARN_ALWAYS || driver_executions() % LEARN_EVERY == 0);
     verdict = driver_execute(data, size);
     if (verdict->verdict != CHECK_NONE) {
-        finding(verdict, data, size);
+        abort_with_report(verdict, data, size);
     }
     return 0;
 }

@@ -206,6 +206,22 @@ static void print_headline(FILE *out, const char *sentence)
     fprintf(out, "%spanic: %s%s\n", colour ? "\033[1;31m" : "", sentence, colour ? "\033[0m" : "");
 }
 
+/*
+ * Where no thread is to blame, as for most leaks, who judged stands for it: else the state would go on with frames of the engine that caught
+ * the abort, and those differ by flavour.
+ */
+static void print_judge(FILE *out)
+{
+    const uintptr_t functions[] = { (uintptr_t)check_judge, (uintptr_t)report_print };
+
+    for (unsigned i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+        const ReportFrame *frame = report_function_at(functions[i]);
+
+        fprintf(out, "    #%u 0x%012lx in %s %s:%u\n", i + 1, (unsigned long)frame->pc, frame->function,
+                frame->file ? frame->file : "??", frame->line);
+    }
+}
+
 static void remember(const ReportFinding *finding, const ReportFacts *facts, const char *sentence, const char *token)
 {
     char letters[REPORT_HASH_BYTES];
@@ -221,6 +237,9 @@ static void remember(const ReportFinding *finding, const ReportFacts *facts, con
         abort();
     }
     report_stack_print(frames, report_culprit_stack(facts), 1, CULPRIT_FRAMES);
+    if (!report_culprit_stack(facts)->count) {
+        print_judge(frames);
+    }
     fclose(frames);
 }
 

@@ -342,6 +342,32 @@ static void add_recursion(Token *token, const ReportFacts *facts)
     }
 }
 
+/*
+ * What was left or lost where no thread is to blame: "2 file descriptors (eventfd 512, pipe 513), 1 coroutine" is
+ * "file-descriptor--coroutine". Without it all leaks of a target would be one.
+ */
+static void add_kinds(Token *token, const char *message)
+{
+    const char *c = message;
+
+    while (*c >= '0' && *c <= '9') {
+        bool plural = strtoul(c, (char **)&c, 10) != 1;
+        size_t length = strcspn(c += *c == ' ', "(,"), words = length;
+        const char *verb = strstr(c, " finished");
+
+        words = verb && (size_t)(verb - c) < words ? (size_t)(verb - c) : words;
+        words -= words && c[words - 1] == ' ';
+        words -= words && plural && c[words - 1] == 's';
+        text_add(&token->text, "--");
+        for (size_t i = 0; i < words; i++) {
+            text_add(&token->text, "%c", c[i] == ' ' ? '-' : c[i]);
+        }
+        c += length;
+        c += *c == '(' ? strcspn(c, ")") : 0;
+        c += strspn(c, "), ");
+    }
+}
+
 void report_dedup_token(const ReportFinding *finding, const ReportFacts *facts, char buffer[REPORT_TOKEN_BYTES])
 {
     Token token = { .text = text_begin(buffer, REPORT_TOKEN_BYTES) };
@@ -360,6 +386,12 @@ void report_dedup_token(const ReportFinding *finding, const ReportFacts *facts, 
         add_recursion(&token, facts);
         if (token.count) {
             return; /* what called into the recursion is another matter */
+        }
+        break;
+    case CHECK_LEAK:
+    case CHECK_LOST_COMPLETION:
+        if (facts->culprit == CHECK_NO_THREAD) {
+            add_kinds(&token, finding->check->message);
         }
         break;
     default:

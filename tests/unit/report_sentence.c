@@ -254,6 +254,35 @@ static void assert_trimmed(const ReportFrame **raw, unsigned count, const char *
     g_assert_cmpstr(raw[left - 1]->function, ==, final);
 }
 
+/* /report/token/kinds: where no thread is to blame the token says what is left, and not how many and which. */
+static void test_kinds(void)
+{
+    static const struct {
+        CheckVerdict verdict;
+        const char *message, *token;
+    } cases[] = {
+        { CHECK_LEAK, "1 file descriptor (eventfd 512, counter 0)", "leak--file-descriptor" },
+        { CHECK_LEAK, "2 file descriptors (eventfd 512; pipe 513), 1 coroutine", "leak--file-descriptor--coroutine" },
+        { CHECK_LEAK, "12 coroutines", "leak--coroutine" },
+        { CHECK_LOST_COMPLETION, "3 AIO requests (1 in the ring of context 0) finished, and nobody was told",
+          "lost-completion--AIO-request" },
+        { CHECK_LOST_COMPLETION, "1 request to a thread pool finished, and nobody was told",
+          "lost-completion--request-to-a-thread-pool" },
+        { CHECK_LEAK, "", "leak" },
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        CheckResult check = { .verdict = cases[i].verdict };
+        const ReportFinding finding = { .check = &check };
+        ReportFacts facts = { .culprit = CHECK_NO_THREAD };
+        char token[REPORT_TOKEN_BYTES];
+
+        g_strlcpy(check.message, cases[i].message, sizeof(check.message));
+        report_dedup_token(&finding, &facts, token);
+        g_assert_cmpstr(token, ==, cases[i].token);
+    }
+}
+
 /* /report/stack/trim: the libc symbol first, the program's own last; a failure begins at who failed. */
 static void test_trim(void)
 {
@@ -336,6 +365,7 @@ int main(int argc, char **argv)
     g_test_add_func("/report/sentence/livelock", test_livelock);
     g_test_add_func("/report/sentence/stack-overflow", test_stack_overflow);
     g_test_add_func("/report/sentence/messages", test_messages);
+    g_test_add_func("/report/token/kinds", test_kinds);
     g_test_add_func("/report/stack/trim", test_trim);
     g_test_add_func("/report/stack/print", test_print);
     g_test_add_func("/report/hash/letters", test_letters);
