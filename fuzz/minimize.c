@@ -24,6 +24,9 @@ enum { ROUNDS_MAX = 12 };
 
 static const char *output_path;
 static bool output_failed;
+static struct {
+    uint64_t bytes, preemptions, steps, hash;
+} on_disk; /* what the output holds: the finding as it was, until something is better */
 
 static void on_interrupt(int number)
 {
@@ -69,10 +72,15 @@ static bool write_recipe(const Recipe *recipe, const char *path)
 
 static void on_improvement(const Minimizer *m)
 {
-    if (m->cost.overflow) {
+    /* Rewritten as records a finding may be longer than it was: whoever interrupts it then keeps the shorter one. */
+    if (m->cost.overflow || (m->preemptions >= on_disk.preemptions && m->cost.bytes > on_disk.bytes)) {
         return;
     }
     output_failed = !write_recipe(&m->best, output_path);
+    on_disk.bytes = m->cost.bytes;
+    on_disk.preemptions = m->preemptions;
+    on_disk.steps = m->steps;
+    on_disk.hash = m->hash;
     if (isatty(STDERR_FILENO)) {
         fprintf(stderr, "\r%" PRIu64 " bytes, %" PRIu64 " preemptions, %" PRIu64 " probes ", m->cost.bytes, m->preemptions,
                 probe_executions());
@@ -180,9 +188,9 @@ static double cpu_seconds(int who)
 
 static void print_result(const Minimizer *m, const ProbeResult *first, size_t first_bytes, double seconds)
 {
-    printf("verdict %s\nkey %s\nsummary %s\nhash %016" PRIx64 "\n", m->verdict, m->key, m->summary, m->hash);
+    printf("verdict %s\nkey %s\nsummary %s\nhash %016" PRIx64 "\n", m->verdict, m->key, m->summary, on_disk.hash);
     printf("bytes %zu %" PRIu64 "\npreemptions %" PRIu64 " %" PRIu64 "\nsteps %" PRIu64 " %" PRIu64 "\n", first_bytes,
-           m->cost.bytes, first->preemptions, m->preemptions, first->steps, m->steps);
+           on_disk.bytes, first->preemptions, on_disk.preemptions, first->steps, on_disk.steps);
     printf("scenario %zu\nrecords %" PRIu32 "\nrewritten %s\n", m->best.scenario_size, m->best.override_count,
            m->as_written ? "no" : "yes");
     printf("probes %" PRIu64 "\nforks %" PRIu64 "\nseconds %.3f\ncpu_seconds %.3f\nstopped %s\n", probe_executions(),
@@ -202,7 +210,7 @@ static bool verify(const Minimizer *m, const char *program)
         return false;
     }
     recipe = recipe_from_bytes((const uint8_t *)data, size);
-    good = probe_one(&recipe, &result) && strcmp(result.key, m->key) == 0 && result.hash == m->hash;
+    good = probe_one(&recipe, &result) && strcmp(result.key, m->key) == 0 && result.hash == on_disk.hash;
     if (!good) {
         fprintf(stderr, "%s: %s does not replay as it was found: %s\n", program, output_path, result.summary);
     }
@@ -211,9 +219,13 @@ static bool verify(const Minimizer *m, const char *program)
     return good;
 }
 
-static void save_original(const gchar *data, gsize size)
+static void save_original(const gchar *data, gsize size, const ProbeResult *first)
 {
     output_failed = !g_file_set_contents(output_path, data, (gssize)size, NULL);
+    on_disk.bytes = size;
+    on_disk.preemptions = first->preemptions;
+    on_disk.steps = first->steps;
+    on_disk.hash = first->hash;
 }
 
 static int minimize(const char *program, Minimizer *m, const Recipe *original, const gchar *data, gsize size)
@@ -226,7 +238,7 @@ static int minimize(const char *program, Minimizer *m, const Recipe *original, c
         fprintf(stderr, "%s: no finding: nothing to minimize (is it the right target, fault and flavour?)\n", program);
         return 2;
     }
-    save_original(data, size);
+    save_original(data, size, &first);
     if (output_failed) {
         fprintf(stderr, "%s: cannot write %s\n", program, output_path);
         return 2;

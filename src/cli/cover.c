@@ -14,6 +14,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/coverage.h"
+#include "cli/subject.h"
 
 #define FLAVOUR "coverage"
 #define FOLDER  "src/core"
@@ -33,6 +34,7 @@ static bool add_inputs(const char *folder, GPtrArray *inputs)
     GError *error = NULL;
     GDir *dir = g_dir_open(folder, 0, &error);
     const char *name;
+    bool good = true;
 
     if (!dir) {
         cli_fail("%s", error->message);
@@ -42,14 +44,15 @@ static bool add_inputs(const char *folder, GPtrArray *inputs)
     while ((name = g_dir_read_name(dir))) {
         char *path = g_build_filename(folder, name, NULL);
 
-        if (g_file_test(path, G_FILE_TEST_IS_REGULAR) && !g_str_has_suffix(name, ".txt")) {
-            g_ptr_array_add(inputs, path);
-        } else {
+        if (!g_file_test(path, G_FILE_TEST_IS_REGULAR) || g_str_has_suffix(name, ".txt")) {
             g_free(path);
+        } else {
+            good = subject_check_file(path) && good;
+            g_ptr_array_add(inputs, path);
         }
     }
     g_dir_close(dir);
-    return true;
+    return good;
 }
 
 /* The inputs of a target; NULL with a message where there are none. */

@@ -13,6 +13,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/subject.h"
 #include "cli/table.h"
 
 enum { ROUNDS_MAX = 10 };
@@ -102,7 +103,7 @@ static char *hash_of(const char *path)
 
 static bool remember(Merge *merge, const char *path, const char *name, void *source)
 {
-    char *hash = hash_of(path);
+    char *hash = subject_check_file(path) ? hash_of(path) : NULL;
 
     if (!hash) {
         return false;
@@ -179,6 +180,8 @@ static char *to_fixpoint(Merge *merge, unsigned *rounds)
         g_ptr_array_add(first, ((Source *)merge->sources->pdata[i])->folder);
     }
     g_ptr_array_add(first, NULL);
+    cli_progress_begin(ROUNDS_MAX);
+    cli_progress_step("first round");
     kept = choose(merge, into, (char *const *)first->pdata);
     g_ptr_array_free(first, TRUE);
     *rounds = 1;
@@ -187,12 +190,14 @@ static char *to_fixpoint(Merge *merge, unsigned *rounds)
              *next = g_build_filename(merge->scratch, name, NULL);
 
         before = kept;
+        cli_progress_step("again, of what was chosen");
         kept = kept < 0 ? kept : choose(merge, next, from);
         g_free(name);
         g_free(into);
         into = next;
         ++*rounds;
     } while (kept >= 0 && kept < before && *rounds < ROUNDS_MAX);
+    cli_progress_end();
     if (kept < 0) {
         g_clear_pointer(&into, g_free);
     }

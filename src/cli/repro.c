@@ -51,6 +51,7 @@ static bool run_flavour(Table *table, const Subject *subject, const char *flavou
     for (unsigned i = 0; i < runs && good; i++) {
         Description description;
 
+        cli_progress_step(flavour);
         good = describe(subject, flavour, &description);
         if (good) {
             count(outcomes, description);
@@ -70,6 +71,19 @@ static bool run_flavour(Table *table, const Subject *subject, const char *flavou
     return good;
 }
 
+static unsigned count_built(const Subject *subject, char *const *flavours, const char *only)
+{
+    unsigned built = 0;
+
+    for (unsigned i = 0; flavours && flavours[i]; i++) {
+        char *program = subject_replay(subject, flavours[i]);
+
+        built += program && (!only || strcmp(only, flavours[i]) == 0);
+        g_free(program);
+    }
+    return built;
+}
+
 static int repro(const Subject *subject, const char *only, unsigned runs, bool json)
 {
     char **flavours = cli_hunting_flavours();
@@ -77,6 +91,7 @@ static int repro(const Subject *subject, const char *only, unsigned runs, bool j
     bool finding = false, good = true;
     unsigned built = 0;
 
+    cli_progress_begin(count_built(subject, flavours, only) * runs);
     for (unsigned i = 0; flavours && flavours[i]; i++) {
         char *program = subject_replay(subject, flavours[i]);
 
@@ -86,6 +101,7 @@ static int repro(const Subject *subject, const char *only, unsigned runs, bool j
         }
         g_free(program);
     }
+    cli_progress_end();
     g_strfreev(flavours);
     if (built) {
         table_finish(table, json);

@@ -5,7 +5,7 @@
 
 /* ---- the file */
 
-static bool check_file(const char *path)
+bool subject_check_file(const char *path)
 {
     GFile *file = g_file_new_for_path(path);
     GError *error = NULL;
@@ -173,7 +173,7 @@ static bool by_options(Subject *subject, const SubjectOptions *options)
 bool subject_find(const char *path, const SubjectOptions *options, Subject *subject)
 {
     *subject = (Subject){ .path = g_strdup(path) };
-    if (!check_file(path) || !check_name("target", options->target, cli_targets()) ||
+    if (!subject_check_file(path) || !check_name("target", options->target, cli_targets()) ||
         !check_name("fault", options->fault, cli_faults()) || !check_name("flavour", options->flavour, cli_hunting_flavours())) {
         subject_free(subject);
         return false;

@@ -28,6 +28,9 @@ typedef struct SubjectOptions {
         { "fault", 0, 0, G_OPTION_ARG_STRING, &(o).fault, "it is an input of this fault's program", "NAME" },                  \
         { "flavour", 0, 0, G_OPTION_ARG_STRING, &(o).flavour, "in which to run it (default: where it was found)", "F" }
 
+/* False with a message where this cannot be an input: it is no regular file that can be read, or too large. */
+bool subject_check_file(const char *path);
+
 /* False with a message where the file is no input, or nobody knows whose. */
 bool subject_find(const char *path, const SubjectOptions *options, Subject *subject);
 void subject_free(Subject *subject);

@@ -109,6 +109,7 @@ static guint run_program(GArray *findings, guint first)
     GPtrArray *paths = g_ptr_array_new();
     Description *descriptions;
 
+    cli_progress_step(program);
     for (; end < findings->len && strcmp(g_array_index(findings, Finding, end).program, program) == 0; end++) {
         g_ptr_array_add(paths, g_array_index(findings, Finding, end).subject.path);
     }
@@ -121,6 +122,17 @@ static guint run_program(GArray *findings, guint first)
     g_free(descriptions);
     g_ptr_array_free(paths, TRUE);
     return end;
+}
+
+static unsigned count_programs(const GArray *findings)
+{
+    unsigned count = 0;
+
+    for (guint i = 0; i < findings->len; i++) {
+        count += i == 0 ||
+                 strcmp(g_array_index(findings, Finding, i - 1).program, g_array_index(findings, Finding, i).program) != 0;
+    }
+    return count;
 }
 
 /* ---- groups */
@@ -207,9 +219,11 @@ static int triage(const char *folder, const SubjectOptions *options, bool json)
     g_array_set_clear_func(findings, clear_finding);
     if (paths) {
         bad = find_programs(paths, options, findings);
+        cli_progress_begin(count_programs(findings));
         for (guint i = 0; i < findings->len;) {
             i = run_program(findings, i);
         }
+        cli_progress_end();
     }
     for (guint i = 0; i < findings->len; i++) {
         const Finding *finding = &g_array_index(findings, Finding, i);
