@@ -172,13 +172,21 @@ static void op_wait(World *world, uint8_t argument)
     wait_for_all(world);
 }
 
-/* The next request needs a new worker. */
+/* The next request needs a new worker. They leave one by one: who goes signals, and whoever that wakes stays as long once more. */
 static void op_idle(World *world, uint8_t argument)
 {
+    ThreadPoolAio *pool = aio_get_thread_pool(qemu_get_aio_context());
+    unsigned workers;
+
     (void)argument;
     wait_for_all(world);
-    g_usleep(IDLE_US);
-    fuzz_reached("idle-workers-have-left");
+    workers = thread_pool_worker_count(pool);
+    for (unsigned i = 0; i < workers; i++) {
+        g_usleep(IDLE_US);
+    }
+    if (workers > 0 && thread_pool_worker_count(pool) == 0) {
+        fuzz_reached("idle-workers-have-left");
+    }
 }
 
 /* One worker stays though it has nothing to do, and may leave again. */

@@ -260,6 +260,12 @@ int coroutine_fn thread_pool_submit_co(ThreadPoolFunc *func, void *arg)
     return co.ret;
 }
 
+unsigned thread_pool_worker_count(ThreadPoolAio *pool)
+{
+    QEMU_LOCK_GUARD(&pool->lock);
+    return (unsigned)pool->cur_threads;
+}
+
 /* ------------------------------------------------------------------------------------------- the oracle */
 
 static void change_watched(ThreadPoolAio *from, ThreadPoolAio *to)

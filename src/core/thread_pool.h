@@ -63,6 +63,9 @@ void thread_pool_free_aio(ThreadPoolAio *pool);
 /* Adopt ctx's limits: creates workers up to the minimum at once, and lets those above the maximum leave. Home thread. */
 void thread_pool_update_params(ThreadPoolAio *pool, AioContext *ctx);
 
+/* How many workers there are, or have been asked for. Any thread; for tests. */
+unsigned thread_pool_worker_count(ThreadPoolAio *pool);
+
 /* Requests that a worker has finished and that no bottom half will look at. For the oracle of lost completions, when all
  * threads sleep: takes no lock. */
 unsigned thread_pool_lost_count(void);
