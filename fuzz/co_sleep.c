@@ -22,15 +22,13 @@
 #include "core/co_sleep.h"
 #include "core/graph_lock.h"
 #include "fuzz/fuzz.h"
-#include "fuzz/scenario.h"
+#include "fuzz/scenario_sleepers.h"
 
-#define SLEEPERS_MAX 3u
-#define RELAY_ROUNDS 140u /* two coroutines: 280 wakes, above the recursion that counts as an overflow */
-#define IMAGE_BYTES  4096
-#define DISK_BYTES   1024
-#define SECTOR       512
-#define LONG_NS      (600 * NANOSECONDS_PER_SECOND)
-#define PROMPT_NS    (50 * NANOSECONDS_PER_SECOND) /* shorter than each sleep of a cleaner */
+#define IMAGE_BYTES 4096
+#define DISK_BYTES  1024
+#define SECTOR      512
+#define LONG_NS     (600 * NANOSECONDS_PER_SECOND)
+#define PROMPT_NS   (50 * NANOSECONDS_PER_SECOND) /* shorter than each sleep of a cleaner */
 
 #ifdef WAKEFUZZ_SIMULATED
 #define DOZE_NS LONG_NS
@@ -39,21 +37,6 @@
 #endif
 
 typedef struct World World;
-
-/* The raw atomics below are for windows: no points, and no part of the program (so not core/atomic.h). */
-typedef struct Sleeper {
-    QemuCoSleep w;
-    int64_t ns;
-    unsigned sleeps, wakes;
-    bool stop;  /* atomic, of the program: the sleeper reads it before each sleep */
-    int going;  /* raw: it has read stop, and is not asleep yet */
-    int ended;  /* raw: it will sleep no more */
-} Sleeper;
-
-typedef struct Relay {
-    QemuCoSleep *mine, *others;
-    bool first;
-} Relay;
 
 typedef struct SleepJob {
     BlockJob common;
@@ -68,91 +51,12 @@ struct World {
     BlockJob *job;
     unsigned pauses; /* of the job, by us */
     unsigned speeds; /* how often it was changed */
-    QemuCoSleep relay_sleeps[2];
-    Relay relays[2];
-    Sleeper sleepers[SLEEPERS_MAX];
-    unsigned sleeper_count;
+    ScenarioSleepers sleepers;
+    ScenarioRelay relay;
     unsigned home; /* the image's context */
 };
 
-static const int64_t lengths_ns[] = { LONG_NS, 1000, NANOSECONDS_PER_SECOND, 0 };
 static const int64_t job_lengths_ns[] = { SCALE_MS, LONG_NS, 0, NANOSECONDS_PER_SECOND }; /* the first may pass at any time */
-
-/* ---- bare sleepers */
-
-static void coroutine_fn sleeper_entry(void *opaque)
-{
-    Sleeper *sleeper = opaque;
-
-    for (unsigned i = 0; i < sleeper->sleeps && !qatomic_read(&sleeper->stop); i++) {
-        int64_t deadline_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + sleeper->ns;
-
-        __atomic_store_n(&sleeper->going, 1, __ATOMIC_SEQ_CST);
-        qemu_co_sleep_ns_wakeable(&sleeper->w, QEMU_CLOCK_REALTIME, sleeper->ns);
-        __atomic_store_n(&sleeper->going, 0, __ATOMIC_SEQ_CST);
-        if (qatomic_read(&sleeper->stop) && qemu_clock_get_ns(QEMU_CLOCK_REALTIME) >= deadline_ns) {
-            fuzz_reached("wake-together-with-the-timer");
-        }
-    }
-    __atomic_store_n(&sleeper->ended, 1, __ATOMIC_SEQ_CST);
-}
-
-static void wake(Sleeper *sleeper)
-{
-    uintptr_t to_wake = (uintptr_t)__atomic_load_n(&sleeper->w.to_wake, __ATOMIC_SEQ_CST);
-
-    if (to_wake > 1) {
-        fuzz_reached("wake-of-a-sleeper");
-    } else if (__atomic_load_n(&sleeper->going, __ATOMIC_SEQ_CST)) {
-        fuzz_reached(to_wake ? "wake-on-the-way-out" : "wake-on-the-way-in");
-    } else if (!__atomic_load_n(&sleeper->ended, __ATOMIC_SEQ_CST)) {
-        fuzz_reached("wake-before-sleep");
-    }
-    qemu_co_sleep_wake(&sleeper->w);
-}
-
-static void coroutine_fn waker_entry(void *opaque)
-{
-    Sleeper *sleeper = opaque;
-
-    for (unsigned i = 0; i < sleeper->wakes; i++) {
-        wake(sleeper);
-        scenario_pause();
-    }
-}
-
-static void stop_sleepers(World *world)
-{
-    for (unsigned i = 0; i < world->sleeper_count; i++) {
-        qatomic_set(&world->sleepers[i].stop, true);
-        wake(&world->sleepers[i]);
-    }
-}
-
-/* ---- two that wake each other */
-
-static void coroutine_fn relay_entry(void *opaque)
-{
-    Relay *relay = opaque;
-
-    for (unsigned i = 0; i < RELAY_ROUNDS; i++) {
-        if (!relay->first || i > 0) {
-            qemu_co_sleep_ns_wakeable(relay->mine, QEMU_CLOCK_REALTIME, LONG_NS);
-        }
-        qemu_co_sleep_wake(relay->others);
-    }
-}
-
-static void start_relay(FuzzInput *in, World *world)
-{
-    (void)in;
-    for (unsigned i = 0; i < 2; i++) {
-        qemu_co_sleep_init(&world->relay_sleeps[i]);
-        world->relays[i] = (Relay){ &world->relay_sleeps[i], &world->relay_sleeps[!i], i == 0 };
-    }
-    scenario_start(&world->scenario, 1, relay_entry, &world->relays[0]);
-    scenario_start(&world->scenario, 1, relay_entry, &world->relays[1]);
-}
 
 /* ---- jobs */
 
@@ -326,6 +230,23 @@ static void reopen_image(World *world)
     note_cleaning(world, cleanings);
 }
 
+static void open_image_in_file(World *world)
+{
+    static const Qcow2Options options = { .cache_clean_interval_s = DEFAULT_CACHE_CLEAN_INTERVAL };
+
+    world->image = bdrv_new_qcow2("image", scenario_context(&world->scenario, world->home), world->file, IMAGE_BYTES, &options);
+    fuzz_check(world->image != NULL);
+}
+
+/* Close it, which frees it, and open it again: some more cleaners that end. Not while a request may be under way. */
+static void close_and_open_image(World *world)
+{
+    for (unsigned i = 0; i < 2 && !world->blk; i++) {
+        bdrv_unref(world->image);
+        open_image_in_file(world);
+    }
+}
+
 static void coroutine_fn request_entry(void *opaque)
 {
     World *world = opaque;
@@ -350,7 +271,7 @@ static void send_request(World *world)
 
 static void wake_one(World *world)
 {
-    wake(&world->sleepers[0]);
+    scenario_sleepers_wake_one(&world->sleepers);
 }
 
 static void serve(World *world)
@@ -380,34 +301,20 @@ static void doze(World *world)
 
 static void start_sleepers(FuzzInput *in, World *world)
 {
-    unsigned threads = world->scenario.thread_count;
+    scenario_sleepers_start(&world->sleepers, &world->scenario, in);
+}
 
-    world->sleeper_count = 1 + fuzz_choice(in, SLEEPERS_MAX);
-    for (unsigned i = 0; i < world->sleeper_count; i++) {
-        uint8_t flags = fuzz_byte(in);
-
-        world->sleepers[i].ns = lengths_ns[flags & 3];
-        world->sleepers[i].sleeps = 1 + (flags >> 2 & 3);
-        world->sleepers[i].wakes = (1 + (flags >> 4)) % 4;
-        qemu_co_sleep_init(&world->sleepers[i].w);
-    }
-    for (unsigned i = 0; i < world->sleeper_count; i++) {
-        scenario_start(&world->scenario, 1 + i % threads, sleeper_entry, &world->sleepers[i]);
-        if (world->sleepers[i].wakes) {
-            scenario_start(&world->scenario, 1 + (i + 1) % threads, waker_entry, &world->sleepers[i]);
-        }
-    }
+static void start_relay(FuzzInput *in, World *world)
+{
+    (void)in;
+    scenario_relay_start(&world->relay, &world->scenario);
 }
 
 static void open_image(FuzzInput *in, World *world)
 {
-    static const Qcow2Options options = { .cache_clean_interval_s = DEFAULT_CACHE_CLEAN_INTERVAL };
-    AioContext *ctx = scenario_context(&world->scenario, world->home);
-
-    world->file = bdrv_new_ram("file", ctx, QCOW2_FILE_BYTES_MAX);
+    world->file = bdrv_new_ram("file", scenario_context(&world->scenario, world->home), QCOW2_FILE_BYTES_MAX);
     bdrv_ram_set_completion(world->file, (RamCompletion)fuzz_choice(in, 3), 1000);
-    world->image = bdrv_new_qcow2("image", ctx, world->file, IMAGE_BYTES, &options);
-    fuzz_check(world->image != NULL);
+    open_image_in_file(world);
 }
 
 static void close_all(World *world)
@@ -477,7 +384,9 @@ typedef struct Kind {
 } Kind;
 
 static const Kind kinds[] = {
-    { open_image, { move_image_promptly, reopen_image_promptly, doze, send_request, write_graph, serve }, 6 },
+    { open_image,
+      { move_image_promptly, reopen_image_promptly, doze, send_request, write_graph, serve, close_and_open_image },
+      7 },
     { start_sleepers, { wake_one, serve }, 2 },
     { start_job,
       { enter_job, pause_job, resume_job, cancel_job_promptly, write_graph, serve, await_job, pause_job_promptly,
@@ -507,7 +416,7 @@ static void run(FuzzInput *in)
     if (world.blk && world.home == 0) {
         move_image(&world); /* a request may still come, and the main thread does not poll while it waits for the threads */
     }
-    stop_sleepers(&world);
+    scenario_sleepers_stop(&world.sleepers);
     scenario_wait(&world.scenario);
     promptly(close_all, &world);
     while (bdrv_node_count()) {

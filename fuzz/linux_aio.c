@@ -10,7 +10,6 @@
  * complete inside of io_submit. That is enough for QEMU's 6864bec553.
  */
 #include <glib.h>
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -24,43 +23,15 @@
 #include "core/linux_aio.h"
 #include "core/virtio_blk.h"
 #include "fuzz/fuzz.h"
-#include "fuzz/scenario.h"
+#include "fuzz/scenario_disk.h"
 
-#define CLUSTERS    20u
-#define CLUSTER     512
-#define DISK_BYTES  ((int64_t)CLUSTERS * CLUSTER)
 #define BATCHES_MAX 4u
-#define BATCH_MAX   4u
 #define SMALL_QUEUE 2u
 #define POLL_ROUNDS 4u
 
-/* More than submission goes deep: each round is submitted in a callback of the one before, which came inside of its submission. */
-#define POLLER_ROUNDS_MAX 12u
-#define GUEST_PATTERN     1u
-#define START_PATTERN     128u
-#define RECURSION_MAX     32u /* the fixed core goes 8 levels deep, and the copy takes 40 requests in a row */
+#define RECURSION_MAX 32u /* the fixed core goes 8 levels deep, and the copy takes 40 requests in a row */
 
 typedef enum Disk { CACHED, DIRECT, TWO_FILES, MEMORY, DISKS } Disk;
-
-typedef struct Guest {
-    struct World *world;
-    QemuThread thread;
-    unsigned batches, batch;
-    VirtIOBlockReq reqs[BATCH_MAX];
-    uint8_t data[BATCH_MAX][CLUSTER];
-    bool written[CLUSTERS]; /* by a request that did not fail, and by none that failed after it */
-} Guest;
-
-/* A client that submits two reads at once, and whose first callback waits for the second. That may submit the next two, and so on: from
- * then on each callback looks once at what has happened, without waiting. */
-typedef struct Poller {
-    struct World *world;
-    unsigned rounds;
-    QEMUIOVector qiov[2];
-    uint8_t data[2][CLUSTER] __attribute__((aligned(512)));
-    int fd;
-    unsigned submitted, done;
-} Poller;
 
 typedef struct World {
     Scenario scenario;
@@ -71,131 +42,10 @@ typedef struct World {
     Convert convert;
     BlockJob *job; /* NULL: none, or ended; main thread */
     int copy_ret; /* when it has ended */
-    Guest guest;
-    Poller poller;
+    ScenarioWriter guest;
+    ScenarioPoller poller;
     bool faults;
 } World;
-
-/* ---- the guest: a thread that rings the device and sleeps until it is interrupted */
-
-/* Writes in the even batches, reads of the same clusters in the odd ones; a flush ends each. */
-static void guest_fill(Guest *guest, unsigned batch)
-{
-    for (unsigned i = 0; i < guest->batch; i++) {
-        unsigned cluster = (batch / 2 * guest->batch + i) % CLUSTERS;
-        VirtIOBlockReq *req = &guest->reqs[i];
-
-        *req = (VirtIOBlockReq){
-            .type = i > 0 && i == guest->batch - 1 ? VIRTIO_BLK_FLUSH
-                    : batch % 2                    ? VIRTIO_BLK_READ
-                                                   : VIRTIO_BLK_WRITE,
-            .offset = (int64_t)cluster * CLUSTER,
-            .bytes = CLUSTER,
-            .buf = guest->data[i],
-            .ret = -EINPROGRESS,
-        };
-        memset(guest->data[i], req->type == VIRTIO_BLK_WRITE ? GUEST_PATTERN + cluster : 0, CLUSTER);
-    }
-}
-
-static void guest_check(Guest *guest, VirtIOBlockReq *req)
-{
-    unsigned cluster = (unsigned)(req->offset / CLUSTER);
-    const uint8_t *data = req->buf;
-
-    fuzz_check(req->ret == 0 || (req->ret < 0 && req->ret != -EINPROGRESS && guest->world->faults));
-    if (req->type == VIRTIO_BLK_WRITE) {
-        guest->written[cluster] = req->ret == 0;
-    } else if (req->type == VIRTIO_BLK_READ && req->ret == 0 && guest->written[cluster]) {
-        fuzz_check(data[0] == GUEST_PATTERN + cluster && memcmp(data, data + 1, CLUSTER - 1) == 0);
-    }
-}
-
-static void guest_sleep(EventNotifier *interrupt)
-{
-    struct pollfd request = { .fd = event_notifier_get_fd(interrupt), .events = POLLIN };
-
-    while (poll(&request, 1, -1) <= 0) {
-        /* interrupted by a signal */
-    }
-    event_notifier_test_and_clear(interrupt);
-}
-
-static void guest_wait(Guest *guest)
-{
-    VirtIOBlock *device = guest->world->device;
-    bool done[BATCH_MAX] = { false };
-    VirtIOBlockReq *req;
-
-    for (unsigned left = guest->batch; left;) {
-        while ((req = virtio_blk_reap(device))) {
-            fuzz_check(!done[req - guest->reqs]);
-            done[req - guest->reqs] = true;
-            left--;
-        }
-        if (left) {
-            guest_sleep(virtio_blk_guest_notifier(device));
-        }
-    }
-}
-
-static void *guest_thread(void *opaque)
-{
-    Guest *guest = opaque;
-
-    for (unsigned batch = 0; batch < guest->batches; batch++) {
-        VirtIOBlockReq *list[BATCH_MAX];
-
-        guest_fill(guest, batch);
-        for (unsigned i = 0; i < guest->batch; i++) {
-            list[i] = &guest->reqs[i];
-        }
-        virtio_blk_submit(guest->world->device, list, guest->batch);
-        guest_wait(guest);
-        for (unsigned i = 0; i < guest->batch; i++) {
-            guest_check(guest, &guest->reqs[i]);
-        }
-    }
-    return NULL;
-}
-
-/* ---- the client that polls */
-
-static void poller_submit(void *opaque);
-
-static void poller_done(void *opaque, int ret)
-{
-    Poller *poller = opaque;
-    unsigned number = ++poller->done; /* a loop in here may complete the next ones */
-
-    fuzz_check(ret == 0 || poller->world->faults);
-    fuzz_check(number <= poller->submitted);
-    if (number > 2) {
-        aio_poll(poller->world->ctx, false);
-    }
-    if (number == 2 * poller->rounds) {
-        scenario_leave(&poller->world->scenario);
-    } else if (number % 2 == 0) {
-        poller_submit(poller);
-    }
-    while (poller->done < MIN(poller->submitted, 2)) {
-        aio_poll(poller->world->ctx, true);
-    }
-}
-
-static void poller_submit(void *opaque)
-{
-    Poller *poller = opaque;
-    LinuxAioState *s = aio_setup_linux_aio(poller->world->ctx);
-
-    defer_call_begin();
-    for (unsigned i = 0; i < 2; i++) {
-        qemu_iovec_init_buf(&poller->qiov[i], poller->data[i], CLUSTER);
-        poller->submitted++;
-        laio_submit(s, poller->fd, (uint64_t)i * CLUSTER, &poller->qiov[i], QEMU_AIO_READ, poller_done, poller);
-    }
-    defer_call_end();
-}
 
 /* ---- what the main thread does meanwhile */
 
@@ -246,16 +96,6 @@ static BlockDriverState *new_file(World *world, const char *name, int64_t bytes,
     return bs;
 }
 
-static void fill_file(BlockDriverState *bs)
-{
-    static uint8_t data[CLUSTERS][CLUSTER] __attribute__((aligned(4096)));
-
-    for (unsigned i = 0; i < CLUSTERS; i++) {
-        memset(data[i], (int)(START_PATTERN + i), CLUSTER);
-    }
-    fuzz_check(pwrite(bdrv_file_fd(bs), data, sizeof(data), 0) == sizeof(data));
-}
-
 static void make_disk(World *world, Disk kind, unsigned flags)
 {
     int64_t bytes = bdrv_extent_bytes(DISK_BYTES, 2);
@@ -272,7 +112,7 @@ static void make_disk(World *world, Disk kind, unsigned flags)
         break;
     default:
         world->disk = new_file(world, "disk", DISK_BYTES, kind == DIRECT);
-        fill_file(world->disk);
+        scenario_disk_fill(bdrv_file_fd(world->disk));
         break;
     }
     world->blk = blk_new(world->ctx);
@@ -330,17 +170,7 @@ static void start_guest(World *world, unsigned batches, unsigned batch, bool pol
 {
     world->device = virtio_blk_new(world->blk, polls);
     fuzz_check(world->device != NULL);
-    world->guest = (Guest){ .world = world, .batches = batches, .batch = batch };
-    qemu_thread_create(&world->guest.thread, "guest", guest_thread, &world->guest, QEMU_THREAD_JOINABLE);
-}
-
-static void start_poller(World *world, unsigned rounds)
-{
-    world->poller.world = world;
-    world->poller.rounds = rounds;
-    world->poller.fd = bdrv_file_fd(world->files[0] ? world->files[0] : world->disk);
-    scenario_enter(&world->scenario);
-    aio_bh_schedule_oneshot(world->ctx, poller_submit, &world->poller);
+    scenario_writer_start(&world->guest, world->device, batches, batch, world->faults);
 }
 
 /* ---- the end */
@@ -354,21 +184,7 @@ static void check_copy(World *world, bool start_known)
     }
     fuzz_check(pread(bdrv_file_fd(world->copy), data, sizeof(data), 0) == sizeof(data));
     for (unsigned i = 0; i < CLUSTERS; i++) {
-        unsigned start = start_known ? START_PATTERN + i : 0;
-
-        fuzz_check(memcmp(data[i], data[i] + 1, CLUSTER - 1) == 0);
-        fuzz_check(data[i][0] == start || (data[i][0] == GUEST_PATTERN + i && world->guest.batches));
-    }
-}
-
-/* What the polling client has read: of the disk itself, as it was at the start or as the guest wrote it. */
-static void check_poller(World *world)
-{
-    for (unsigned i = 0; i < 2; i++) {
-        const uint8_t *data = world->poller.data[i];
-
-        fuzz_check(memcmp(data, data + 1, CLUSTER - 1) == 0);
-        fuzz_check(data[0] == START_PATTERN + i || (data[0] == GUEST_PATTERN + i && world->guest.batches));
+        scenario_disk_check_cluster(data[i], i, start_known, world->guest.batches);
     }
 }
 
@@ -388,13 +204,13 @@ static void end(World *world, Disk kind)
         aio_poll(qemu_get_aio_context(), true);
     }
     if (world->device) {
-        qemu_thread_join(&world->guest.thread);
+        scenario_writer_join(&world->guest);
         virtio_blk_free(world->device);
     }
     aio_wait_bh_oneshot(world->ctx, check_rest, world);
     fuzz_check(blk_in_flight(world->blk) == 0);
     if (world->poller.submitted && kind != TWO_FILES && !world->faults) {
-        check_poller(world);
+        scenario_poller_check(&world->poller, world->guest.batches);
     }
     if (world->copy) {
         check_copy(world, kind == CACHED || kind == DIRECT);
@@ -431,7 +247,7 @@ static void run(FuzzInput *in)
     uint8_t shape = fuzz_byte(in), options = fuzz_byte(in);
     Disk kind = (Disk)(shape % DISKS);
     unsigned batches = fuzz_choice(in, BATCHES_MAX + 1);
-    unsigned batch = 1 + fuzz_choice(in, BATCH_MAX);
+    unsigned batch = 1 + fuzz_choice(in, WRITER_BATCH_MAX);
     unsigned operation_count = fuzz_choice(in, 4);
     uint8_t more = fuzz_byte(in);
     bool no_copy = shape & 4, poller = options & 1, by_job = more & 1;
@@ -456,7 +272,9 @@ static void run(FuzzInput *in)
         start_guest(&world, batches, batch, options & 128);
     }
     if (poller && kind != MEMORY) {
-        start_poller(&world, 1 + (more >> 1) % POLLER_ROUNDS_MAX);
+        scenario_poller_start(&world.poller, &world.scenario, world.ctx,
+                              bdrv_file_fd(world.files[0] ? world.files[0] : world.disk), 1 + (more >> 1) % POLLER_ROUNDS_MAX,
+                              world.faults);
     }
     for (unsigned i = 0; i < operation_count; i++) {
         operations[fuzz_choice(in, G_N_ELEMENTS(operations))](&world);
