@@ -26,7 +26,8 @@
  *  2. pending_reqs counts requests from step 2 until they have the lock again in step 3: it may be above 0 while
  *     throttled_reqs is empty.
  *  3. The one lock is for the group and for the queues of all its members. With a CoMutex for each queue, a coroutine
- *     would yield with the group's lock held, and the next one of that thread block on it (QEMU d481617765).
+ *     would yield with the group's lock held, and the next one of that thread block on it (QEMU d481617765; fault
+ *     throttle-lock-held-across-yield).
  *
  * There is one rate, in requests, and one direction; QEMU has six rates and two independent directions.
  *
