@@ -15,6 +15,8 @@
 #define policy sched_policy_
 
 static SchedOverride deviations[SCHED_DEVIATIONS_MAX];
+static SchedPlace places[SCHED_DEVIATIONS_MAX]; /* of deviations */
+static SchedWakeup wakeups[SCHED_WAKEUPS_MAX];
 static SchedThread *(*examiner)(void);
 
 void sched_set_examiner(SchedThread *(*examine)(void))
@@ -25,6 +27,11 @@ void sched_set_examiner(SchedThread *(*examine)(void))
 const SchedOverride *sched_deviations(void)
 {
     return deviations;
+}
+
+const SchedPlace *sched_deviation_places(void)
+{
+    return places;
 }
 
 /* ---- the ready queue */
@@ -105,12 +112,26 @@ void sched_enable(SchedThread *thread)
     candidate_add(thread);
 }
 
+void sched_note_wake(const SchedThread *thread)
+{
+    if (engine.wakeup_count < SCHED_WAKEUPS_MAX) {
+        wakeups[engine.wakeup_count++] = (SchedWakeup){ (uint32_t)sched_trace_.count, thread->id };
+    }
+}
+
+const SchedWakeup *sched_wakeups(size_t *count)
+{
+    *count = engine.wakeup_count;
+    return wakeups;
+}
+
 void sched_wake(SchedThread *thread)
 {
     if (thread->state != THREAD_BLOCKED) {
         return;
     }
     thread->wake = SCHED_WOKEN;
+    sched_note_wake(thread);
     if (engine.learning && sched_self_) {
         sched_learn_wake(sched_self_, thread);
     }
@@ -119,12 +140,13 @@ void sched_wake(SchedThread *thread)
 
 /* ---- decisions */
 
-static void deviate(const SchedThread *self, uint32_t nth, uint32_t choice)
+static void deviate(const SchedThread *self, uint32_t nth, uint32_t choice, SchedPlaceKind kind)
 {
     if (engine.result.deviation_count == SCHED_DEVIATIONS_MAX || nth > UINT16_MAX) {
         engine.result.deviations_complete = false;
         return;
     }
+    places[engine.result.deviation_count] = (SchedPlace){ (uint32_t)sched_trace_.count, kind };
     deviations[engine.result.deviation_count++] = (SchedOverride){ (uint16_t)nth, self->id, (uint16_t)choice };
 }
 
@@ -278,7 +300,7 @@ SchedThread *sched_decide(SchedThread *self, bool can_go_on, bool yields)
             nth = self->decisions++;
             if (overridden(self, nth, &choice)) {
                 if (choice == SCHED_CHOICE_CLOCK && clock) {
-                    deviate(self, nth, choice);
+                    deviate(self, nth, choice, SCHED_PLACE_CLOCK);
                     if (!advance_clock()) {
                         return NULL;
                     }
@@ -287,7 +309,7 @@ SchedThread *sched_decide(SchedThread *self, bool can_go_on, bool yields)
                 chosen = choice ? sched_thread_slot_id(choice - 1u) : standard;
                 chosen = is_enabled(chosen) ? chosen : NULL;
             } else if (clock && clock_moves()) {
-                deviate(self, nth, SCHED_CHOICE_CLOCK);
+                deviate(self, nth, SCHED_CHOICE_CLOCK, SCHED_PLACE_CLOCK);
                 if (!advance_clock()) {
                     return NULL;
                 }
@@ -298,7 +320,7 @@ SchedThread *sched_decide(SchedThread *self, bool can_go_on, bool yields)
             }
             chosen = chosen ? chosen : standard;
             if (chosen != standard) {
-                deviate(self, nth, chosen->id + 1u);
+                deviate(self, nth, chosen->id + 1u, can_go_on ? SCHED_PLACE_PREEMPTION : SCHED_PLACE_NEXT);
             }
         }
         if (chosen != self || !can_go_on) {
@@ -344,7 +366,7 @@ unsigned sched_disturb(unsigned n)
     }
     choice = choice < n ? choice : 0;
     if (choice) {
-        deviate(self, nth, choice);
+        deviate(self, nth, choice, SCHED_PLACE_DISTURBANCE);
     }
     return choice;
 }
@@ -364,7 +386,7 @@ unsigned sched_choose(unsigned n)
     }
     choice = choice < n ? choice : 0;
     if (choice) {
-        deviate(self, nth, choice);
+        deviate(self, nth, choice, SCHED_PLACE_CHOICE);
     }
     return choice;
 }

@@ -172,6 +172,21 @@ void sched_replace_overrides(const SchedOverride *overrides, uint32_t count)
     engine.replaced_override_count = count;
 }
 
+void sched_watch(const size_t *steps, size_t count, void (*function)(size_t step, SchedThread *thread))
+{
+    engine.all_watched_steps = steps;
+    engine.all_watch_count = count;
+    engine.watch = function;
+}
+
+void sched_set_stop_step(void)
+{
+    engine.stop_step = engine.limits.steps;
+    if (engine.watch_count && *engine.watched_steps < engine.stop_step) {
+        engine.stop_step = *engine.watched_steps;
+    }
+}
+
 const SchedResult *sched_result_so_far(void)
 {
     engine.result.trace_hash = sched_trace_.hash;
@@ -198,6 +213,9 @@ static void begin_limits(const SchedLimits *limits)
     if (engine.limits.steps > TRACE_STEPS_MAX / 2) {
         engine.limits.steps = TRACE_STEPS_MAX / 2; /* the rest is for the experiment */
     }
+    engine.watched_steps = engine.all_watched_steps;
+    engine.watch_count = engine.all_watch_count;
+    sched_set_stop_step();
     engine.limits.time_ns = engine.limits.time_ns ? engine.limits.time_ns : TIME_DEFAULT_NS;
     engine.limits.late_ns = engine.limits.late_ns ? engine.limits.late_ns : LATE_DEFAULT_NS;
     engine.limits.recursion = engine.limits.recursion ? engine.limits.recursion : RECURSION_DEFAULT;
@@ -237,13 +255,16 @@ static void begin(const SchedPlan *plan, const SchedLimits *limits)
     }
     engine.thread_count = engine.live_count = engine.daemon_count = 0;
     engine.daemons_must_end = false;
+    engine.wakeup_count = 0;
     engine.ready_first = engine.ready_last = NULL;
     engine.ready_count = 0;
     engine.run_length = 0;
     engine.probe = NULL;
     engine.idle = NULL;
     engine.ended = false;
-    engine.result = (SchedResult){ .deviations = sched_deviations(), .deviations_complete = true };
+    engine.result = (SchedResult){ .deviations = sched_deviations(),
+                                   .deviation_places = sched_deviation_places(),
+                                   .deviations_complete = true };
     sched_trace_.count = 0;
     sched_trace_.hash = 0;
     sched_clock_reset();

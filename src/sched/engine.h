@@ -32,6 +32,12 @@ SchedThread *sched_decide(SchedThread *self, bool can_go_on, bool yields);
 bool sched_idle(void);
 const SchedOverride *sched_deviations(void);
 
+/* For the report: the running thread, or the environment, lets this one go on. */
+void sched_note_wake(const SchedThread *thread);
+const SchedPlace *sched_deviation_places(void);
+/* After a change of the step bound or of what is watched. */
+void sched_set_stop_step(void);
+
 /* The thread can run from now on: joins the ready queue and the candidates. */
 void sched_enable(SchedThread *thread);
 /* The caller does not go on: somebody else does. Comes back when the thread is chosen again. */

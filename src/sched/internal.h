@@ -182,11 +182,16 @@ typedef struct Engine {
     uint32_t live_count; /* threads of the program that have not ended */
     uint32_t daemon_count; /* daemons that have not ended */
     bool daemons_must_end;
+    uint32_t wakeup_count;
     SchedThread *ready_first, *ready_last;
     SchedThread *probe; /* the only thread that may run, during the experiment */
     SchedThread *idle; /* the last thread to block or end, when nobody can run */
     const SchedOverride *overrides, *replaced_overrides; /* those in force; those of sched_replace_overrides() */
     uint32_t override_count, replaced_override_count;
+    uint64_t stop_step; /* the next step at which something has to be done: the step bound, or one that is watched */
+    const size_t *watched_steps, *all_watched_steps;
+    size_t watch_count, all_watch_count;
+    void (*watch)(size_t step, SchedThread *thread);
     SchedLimits limits;
     SchedContext root;
     SchedRandom random;

@@ -26,6 +26,31 @@ static void step_bound(SchedThread *self)
     }
 }
 
+/* Somebody wants to be there when this step is about to be recorded. */
+static void watched(SchedThread *self)
+{
+    engine.watched_steps++;
+    engine.watch_count--;
+    sched_set_stop_step();
+    if (self) {
+        self->passthrough++;
+    }
+    engine.watch(sched_trace_.count, self);
+    if (self) {
+        self->passthrough--;
+    }
+}
+
+static void stop_step(SchedThread *self)
+{
+    if (engine.watch_count && *engine.watched_steps == sched_trace_.count) {
+        watched(self);
+    }
+    if (sched_trace_.count >= engine.limits.steps) {
+        step_bound(self); /* others may have recorded steps when it comes back */
+    }
+}
+
 /* Inlined where steps are frequent, so that constants fold and nothing goes through memory twice. The caller fills in where, old_value
  * and new_value. */
 static inline SchedStep *record(uint16_t id, SchedThread *self, SchedOperation operation, SchedCall call, uintptr_t object,
@@ -36,8 +61,8 @@ static inline SchedStep *record(uint16_t id, SchedThread *self, SchedOperation o
     uint8_t flags = engine.probe ? SCHED_STEP_PROBE : 0;
     SchedStep *step;
 
-    if (UNLIKELY(trace->count >= engine.limits.steps)) {
-        step_bound(self); /* others may have recorded steps when it comes back */
+    if (UNLIKELY(trace->count >= engine.stop_step)) {
+        stop_step(self);
     }
     step = &trace->steps[trace->count++];
     trace->hash = (trace->hash ^ (what | (uint64_t)object_id << 32)) * 0x9e3779b97f4a7c15u;
@@ -313,6 +338,7 @@ static void block_expired(SchedTimer *timer)
 
     if (thread->state == THREAD_BLOCKED) {
         thread->wake = SCHED_TIMEOUT;
+        sched_note_wake(thread);
         sched_enable(thread);
     }
 }

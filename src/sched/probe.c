@@ -27,11 +27,13 @@ bool sched_probe(SchedThread *thread, SchedProbe *probe)
     engine.probe = thread;
     engine.limits.steps = sched_trace_.count + PROBE_STEPS_MAX;
     engine.limits.steps = engine.limits.steps < TRACE_STEPS_MAX ? engine.limits.steps : TRACE_STEPS_MAX;
+    sched_set_stop_step();
     thread->state = THREAD_READY;
     thread->wake = SCHED_SPURIOUS;
     sched_run_fiber(thread);
     engine.probe = NULL;
     engine.limits.steps = bound;
+    sched_set_stop_step();
     probe->end_step = sched_trace_.count;
     probe->ended = thread->state == THREAD_ENDED;
     probe->bounded = thread->state == THREAD_READY;

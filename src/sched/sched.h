@@ -106,6 +106,21 @@ typedef struct SchedLimits {
     uint32_t recursion;      /* a return address this often on one stack, at each 8th step, is an overflow; 0: 256 */
 } SchedLimits;
 
+/* What a decision was about. */
+typedef enum SchedPlaceKind {
+    SCHED_PLACE_PREEMPTION,  /* another thread went on than the one that was at a point */
+    SCHED_PLACE_NEXT,        /* the thread went to sleep, or ended: another one went on than had waited longest */
+    SCHED_PLACE_CLOCK,       /* the clock moved though somebody could run */
+    SCHED_PLACE_CHOICE,      /* sched_choose(): which waiter is woken, which request completes */
+    SCHED_PLACE_DISTURBANCE, /* sched_disturb() */
+} SchedPlaceKind;
+
+/* Where in the trace a decision was taken. */
+typedef struct SchedPlace {
+    uint32_t step; /* the next one to be recorded then */
+    SchedPlaceKind kind;
+} SchedPlace;
+
 typedef struct SchedResult {
     SchedOutcome outcome;
     const char *reason;      /* of SCHED_FAILED: the verdict's name, static storage */
@@ -121,6 +136,7 @@ typedef struct SchedResult {
     SchedThread *culprit;    /* thread that failed; the sleeper that would make progress; or NULL */
     const SchedOverride
         *deviations; /* the decisions that differ from FIFO: a plan of base FIFO with these (and the same disturb) */
+    const SchedPlace *deviation_places; /* of each */
     uint32_t deviation_count;        /*  as overrides is the same execution; valid until the next execution */
     bool deviations_complete;        /* false: more than were kept */
 } SchedResult;
@@ -287,6 +303,23 @@ typedef struct SchedStep {
 
 /* The steps of the last execution, those of the experiment included. */
 const SchedStep *sched_trace(size_t *count);
+
+/* A blocked thread was let go on: after step - 1, by the thread that had made it, or by the clock where that was a CLOCK_ADVANCE. */
+typedef struct SchedWakeup {
+    uint32_t step;
+    uint16_t thread;
+} SchedWakeup;
+
+/* The wakeups of the last execution in order, the first SCHED_WAKEUPS_MAX of them. */
+#define SCHED_WAKEUPS_MAX 65536u
+const SchedWakeup *sched_wakeups(size_t *count);
+
+/*
+ * From now on each execution calls function when it is about to record one of these steps (sorted, none twice; not copied), the thread's own
+ * stack below it, before the step happens; calls of the simulated OS pass through meanwhile. thread is NULL for a step of the environment.
+ * It changes nothing in the execution. steps NULL, count 0: no more. Kernel thread, outside an execution.
+ */
+void sched_watch(const size_t *steps, size_t count, void (*function)(size_t step, SchedThread *thread));
 
 /* ------------------------------------------------------------------------------------------- the experiment (check/ decides) */
 
