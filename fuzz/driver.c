@@ -10,8 +10,9 @@
 #include "fuzz/forked.h"
 #include "fuzz/program.h"
 #include "os/os.h"
-#include "report/symbolize.h"
+#include "report/data.h"
 #include "report/report.h"
+#include "report/symbolize.h"
 
 #define WARM_UP_EXECUTIONS 3u
 #define WINDOWS_MAX        64u
@@ -47,6 +48,7 @@ static uint64_t executions;
 static double started;
 static DriverWindow windows[WINDOWS_MAX];
 static size_t window_count;
+static uint64_t stop_before; /* 0: nowhere */
 static bool warm_up_failed; /* by last_verdict: each input is said to fail like this */
 
 /* ---- what a target reports */
@@ -137,7 +139,7 @@ static void execute(void)
     size_t plan_bytes = given_plan ? 0 : sched_plan_decode(&plan, last_data, last_size);
     FuzzInput input = { .data = last_data, .size = last_size - plan_bytes };
     SchedLimits limits = {
-        .steps = fuzz_target.steps_max,
+        .steps = stop_before ? stop_before : fuzz_target.steps_max,
         .late_ns = fuzz_target.late_ns,
         .recursion = fuzz_target.recursion_max,
         .disturb = fuzz_target.disturbs,
@@ -333,6 +335,23 @@ void driver_describe(const CheckResult *verdict, char key[REPORT_KEY_BYTES], cha
 
     report_finding_key(&finding, key);
     report_summary(&finding, summary, summary_size);
+}
+
+void driver_write_data(Json *json, const CheckResult *verdict)
+{
+    ReportFinding finding = { .result = last_result, .check = verdict, .input_bytes = last_size };
+
+    report_write_data(json, &finding);
+}
+
+bool driver_warm_up_failed(void)
+{
+    return warm_up_failed;
+}
+
+void driver_stop_before(uint64_t step)
+{
+    stop_before = step;
 }
 
 /* ---- start */

@@ -8,6 +8,7 @@
 
 #include "check/check.h"
 #include "fuzz/fuzz.h"
+#include "report/json.h"
 #include "report/report.h"
 #include "sched/sched.h"
 
@@ -28,6 +29,15 @@ const SchedResult *driver_result(void);
 
 /* What makes the last execution's finding the same as another (report_finding_key()), and its one-line summary. */
 void driver_describe(const CheckResult *verdict, char key[REPORT_KEY_BYTES], char *summary, size_t summary_size);
+
+/* The report on the last execution as members of the object that is open (report/data.h); not where the program forks for each. */
+void driver_write_data(Json *json, const CheckResult *verdict);
+
+/* The empty input is a finding: whatever input is given, that execution is the result. */
+bool driver_warm_up_failed(void);
+
+/* Executions end as if the step bound were reached before this step; 0: where the target says. */
+void driver_stop_before(uint64_t step);
 
 /* Called, where it is not NULL, when a sanitizer begins to report what it has found; the process ends after that. On a fiber. */
 extern void (*driver_sanitizer_hook)(void);

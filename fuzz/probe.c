@@ -171,6 +171,7 @@ static void judge_end(int status)
     int number = shared->signal ? shared->signal : WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 
     text[MAX(length, 0)] = '\0';
+    to->cut = true;
     if (!shared->signal && probe_text_sanitizer(text, to)) {
         return;
     }

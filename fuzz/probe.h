@@ -27,6 +27,7 @@ typedef struct ProbeResult {
     uint32_t threads;
     uint32_t decisions[PROBE_THREADS_MAX]; /* of each of the first threads */
     bool complete;                     /* deviations are all there are */
+    bool cut;                          /* a sanitizer or a signal ended the process in the middle */
     SchedOverride *deviations;         /* from first-in-first-out order; valid until the next probe */
     uint32_t deviation_count;
 } ProbeResult;

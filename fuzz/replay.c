@@ -1,11 +1,12 @@
 /*
  * TARGET-replay [-n N] [--quiet] [--windows] FILE|FOLDER...
  * TARGET-replay --describe FILE...
+ * TARGET-replay --facts FILE [--at STEP,STEP...]
  * TARGET-replay --minimize FILE --output FILE [--seconds N]
  * TARGET-replay --policy NAME [--seed N] [--executions N] [--seconds N]
  *
- * --describe and --minimize are minimize.h's; the wakefuzz command calls them. The last form draws random scenarios and plans of one policy
- * until it finds something, for the table of policies: "walk" draws that base alone, "walk+c" with constraints; "default" is what the
+ * --describe and --minimize are minimize.h's, --facts is facts.h's; the wakefuzz command calls them. The last form draws random scenarios
+ * and plans of one policy until it finds something, for the table of policies: "walk" draws that base alone, "walk+c" with constraints; "default" is what the
  * mutator draws.
  *
  * Runs each file N times in this process and prints one line a file: verdict, trace hash, steps. Two runs of a file that differ are
@@ -18,13 +19,14 @@
 #include <string.h>
 
 #include "fuzz/driver.h"
+#include "fuzz/facts.h"
 #include "fuzz/minimize.h"
 #include "fuzz/probe.h"
 #include "sched/mutate.h"
 
 #define SCENARIO_BYTES_MAX 32u
 
-static gchar *policy, *minimized, *output;
+static gchar *policy, *minimized, *facts, *facts_at, *output;
 static gint64 policy_seed = 1, executions_max = 100000;
 static gdouble seconds_max = 60;
 static gint repeats = 1;
@@ -239,7 +241,7 @@ static int run_all(void)
 /* What is wrong with the options, each of which is good by itself; NULL: nothing. Nothing that was asked for is left undone in silence. */
 static const char *wrong_usage(void)
 {
-    if (!paths && !policy && !minimized) {
+    if (!paths && !policy && !minimized && !facts) {
         return "no file given";
     }
     if (repeats < 1) {
@@ -250,6 +252,12 @@ static const char *wrong_usage(void)
     }
     if (paths && policy) {
         return "--policy draws its inputs itself, and takes no FILE";
+    }
+    if (facts_at && !facts) {
+        return "--at belongs to --facts";
+    }
+    if (facts && (paths || policy || minimized)) {
+        return "--facts takes one FILE, and neither others nor --policy nor --minimize";
     }
     return minimized && (paths || policy) ? "--minimize takes one FILE, and neither others nor --policy" : NULL;
 }
@@ -264,6 +272,8 @@ int main(int argc, char **argv)
           NULL },
         { "minimize", 0, 0, G_OPTION_ARG_FILENAME, &minimized, "make a finding's input small", "FILE" },
         { "output", 0, 0, G_OPTION_ARG_FILENAME, &output, "where --minimize writes", "FILE" },
+        { "facts", 0, 0, G_OPTION_ARG_FILENAME, &facts, "all that is known about a finding, as JSON", "FILE" },
+        { "at", 0, 0, G_OPTION_ARG_STRING, &facts_at, "of --facts: with the stacks at these steps", "STEP,STEP..." },
         { "policy", 0, 0, G_OPTION_ARG_STRING, &policy, "hunt with plans of this policy", "NAME" },
         { "seed", 0, 0, G_OPTION_ARG_INT64, &policy_seed, "of --policy (default 1)", "N" },
         { "executions", 0, 0, G_OPTION_ARG_INT64, &executions_max, "of --policy, at most (default 100000)", "N" },
@@ -282,12 +292,16 @@ int main(int argc, char **argv)
         return 2;
     }
     g_option_context_free(context);
+    if (facts_at && !facts_watch(program, facts_at)) {
+        return 2;
+    }
     driver_init();
-    if (describe || minimized) {
+    if (describe || minimized || facts) {
         probe_init();
     }
     sched_install_fault_handler();
     return policy      ? hunt()
+           : facts     ? facts_file(program, facts)
            : minimized ? minimize_file(program, minimized, output, seconds_max)
            : describe  ? describe_all()
                        : run_all();

@@ -11,7 +11,7 @@
 const Command commands[] = {
     { "run", "[TARGET...]", "hunt: fuzz the targets, or a fault, and keep what is found", command_run },
     { "repro", "FILE", "run an input in every flavour, several times: verdict, how often, trace hash", command_repro },
-    { "explain", "FILE", "print the report on a finding: stacks, step table, root cause", command_explain },
+    { "explain", "FILE", "print the report on a finding: stacks, step table, root cause; or a page", command_explain },
     { "minimize", "FILE", "make a finding small: few bytes, few preemptions, the same root cause", command_minimize },
     { "triage", "DIR", "group a folder of findings, with one representative each", command_triage },
     { "merge", "TARGET DIR...", "choose the inputs that reach all that all of them reach", command_merge },

@@ -15,6 +15,7 @@
 
 #include "report/cause_text.h"
 #include "report/rows.h"
+#include "report/state_text.h"
 #include "report/step_table.h"
 #include "report/summary.h"
 
@@ -30,9 +31,6 @@ static struct {
 
 static void print_thread_head(FILE *out, uint32_t id)
 {
-    const SchedThread *thread = sched_thread_by_id(id);
-    const CheckExperiment *experiment = check_experiment();
-    const SchedBlock *block = thread == experiment->thread ? &experiment->block : sched_thread_block(thread);
     char line[160];
     Text text = text_begin(line, sizeof(line));
 
@@ -41,22 +39,7 @@ static void print_thread_head(FILE *out, uint32_t id)
         text_add(&text, " (thread %u)", id); /* names need not be unique */
     }
     text_add(&text, ", ");
-    if (!block) {
-        bool slept = experiment->thread && experiment->asleep_set[id / 64] >> id % 64 & 1;
-
-        text_add(&text, slept ? "asleep until the experiment" : "could run");
-    } else {
-        const char *name = sched_call_name(block->call);
-
-        text_add(&text, "asleep in ");
-        for (; *name; name++) {
-            text_add(&text, "%c", *name == '_' ? ' ' : *name);
-        }
-        if (block->deadline_ns != SCHED_FOREVER) {
-            text_add(&text, " until ");
-            text_add_duration(&text, block->deadline_ns);
-        }
-    }
+    report_add_state(&text, id);
     fprintf(out, "  %s:\n", line);
 }
 
@@ -132,29 +115,10 @@ static const char *plural(uint64_t count)
 
 static void print_how_it_ended(FILE *out, const ReportFinding *finding, const ReportFacts *facts)
 {
-    const SchedResult *result = finding->result;
     char line[160];
     Text text = text_begin(line, sizeof(line));
 
-    switch (result->outcome) {
-    case SCHED_QUIESCENT:
-        text_add(&text, "quiescent: %u thread%s asleep, no timer, no I/O", facts->asleep, plural(facts->asleep));
-        break;
-    case SCHED_LATE:
-        text_add(&text, "idle: %u thread%s asleep, no I/O, nothing but a timer far away", facts->asleep, plural(facts->asleep));
-        break;
-    case SCHED_STEP_BOUND:
-    case SCHED_TIME_BOUND:
-        text_add(&text, "stopped after %llu step%s, at ", (unsigned long long)result->steps, plural(result->steps));
-        text_add_duration(&text, result->time_ns);
-        break;
-    case SCHED_DONE:
-        text_add(&text, "ended after %llu step%s", (unsigned long long)result->steps, plural(result->steps));
-        break;
-    default:
-        text_add(&text, "failed after %llu step%s", (unsigned long long)result->steps, plural(result->steps));
-        break;
-    }
+    report_add_end(&text, finding->result, facts->asleep);
     fprintf(out, "  %s\n", line);
 }
 

@@ -104,14 +104,14 @@ unsigned report_stack_trim(const ReportFrame **frames, unsigned count)
 
 /* ------------------------------------------------------------------------------------------- stacks */
 
-static ReportStack name_frames(const ReportPcs *taken)
+ReportStack report_stack_of_pcs(const uintptr_t *taken, unsigned count, bool cut)
 {
-    ReportStack stack = { .cut = taken->count == REPORT_PCS_MAX };
+    ReportStack stack = { .cut = cut };
     unsigned room = 0;
 
-    for (unsigned i = 0; i < taken->count; i++) {
+    for (unsigned i = 0; i < count; i++) {
         const ReportFrame *frames;
-        unsigned n = report_symbolize(taken->at[i], &frames);
+        unsigned n = report_symbolize(taken[i], &frames);
 
         if (stack.count + n > room) {
             room = 2 * room + n + 32;
@@ -128,6 +128,11 @@ static ReportStack name_frames(const ReportPcs *taken)
     }
     stack.count = report_stack_trim(stack.frames, stack.count);
     return stack;
+}
+
+static ReportStack name_frames(const ReportPcs *taken)
+{
+    return report_stack_of_pcs(taken->at, taken->count, taken->count == REPORT_PCS_MAX);
 }
 
 /* A thread without a single step may not have been started yet: resumed, it would begin to run the program. */

@@ -26,6 +26,9 @@ ReportStack report_stack_of_thread(SchedThread *thread, bool is_culprit);
 /* The stack of a suspended coroutine, by its frame pointers; never reads outside [low, high). */
 ReportStack report_stack_of_coroutine(const ReportCoroutine *coroutine);
 
+/* The stack that these addresses are, innermost first, as the unwinder takes them. */
+ReportStack report_stack_of_pcs(const uintptr_t *taken, unsigned count, bool cut);
+
 void report_stack_free(ReportStack *stack);
 
 /*

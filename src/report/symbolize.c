@@ -150,6 +150,14 @@ void report_set_foreign_root(const char *folder)
     foreign_root = folder;
 }
 
+const char *report_path_from_root(const char *path)
+{
+    while (strncmp(path, "../", 3) == 0) {
+        path += 3; /* as the compiler saw it from the build folder */
+    }
+    return root[0] && strncmp(path, root, strlen(root)) == 0 ? path + strlen(root) : path;
+}
+
 /* The root is what stands before the path of this very file. */
 static void find_root(void)
 {

@@ -1,9 +1,9 @@
 /*
  * Unwinding, in three ways; see unwinder.h.
  *
- * Kernel thread; unwind_here() alone runs on the thread whose stack it unwinds.
+ * Kernel thread; report_unwind_here() alone runs on the thread whose stack it unwinds.
  *
- * 1. unwind_here() does no I/O and takes no memory: the program's own allocator may be in the middle of something
+ * 1. report_unwind_here() does no I/O and takes no memory: the program's own allocator may be in the middle of something
  *    there.
  * 2. A copy is unwound by libdwfl: code without frame pointers (GLib) must not end the stack. Of the registers only
  *    frame pointer and code address are known; the innermost frames are the scheduler's, which has frame pointers,
@@ -32,9 +32,14 @@ static _Unwind_Reason_Code take_frame(struct _Unwind_Context *context, void *opa
     return _URC_NO_REASON;
 }
 
+void report_unwind_here(ReportPcs *pcs)
+{
+    _Unwind_Backtrace(take_frame, pcs);
+}
+
 static void unwind_here(void *opaque)
 {
-    _Unwind_Backtrace(take_frame, opaque);
+    report_unwind_here(opaque);
 }
 
 void report_unwind_thread(SchedThread *thread, ReportPcs *pcs)

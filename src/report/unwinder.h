@@ -19,6 +19,9 @@ typedef struct ReportPcs {
  * was. */
 void report_unwind_thread(SchedThread *thread, ReportPcs *pcs);
 
+/* Append the stack of the caller, a thread of an execution; no I/O, no memory. */
+void report_unwind_here(ReportPcs *pcs);
+
 /* Append the stack that the copy shows, by the unwind information of the code; where that fails, by frame pointers. */
 void report_unwind_copy(const CheckStackCopy *copy, ReportPcs *pcs);
 
