@@ -262,7 +262,8 @@ static const char *wrong_usage(void)
     return minimized && (paths || policy) ? "--minimize takes one FILE, and neither others nor --policy" : NULL;
 }
 
-int main(int argc, char **argv)
+/* Weak: a program that wakefuzz promote generates is linked with all that this one is, and has its own. */
+__attribute__((weak)) int main(int argc, char **argv)
 {
     GOptionEntry entries[] = {
         { "runs", 'n', 0, G_OPTION_ARG_INT, &repeats, "run each file N times and compare (default 1)", "N" },

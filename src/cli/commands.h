@@ -22,6 +22,7 @@ int command_faults(int argc, char **argv);
 int command_list(int argc, char **argv);
 int command_merge(int argc, char **argv);
 int command_minimize(int argc, char **argv);
+int command_promote(int argc, char **argv);
 int command_repro(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_triage(int argc, char **argv);

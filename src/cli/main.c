@@ -13,6 +13,7 @@ const Command commands[] = {
     { "repro", "FILE", "run an input in every flavour, several times: verdict, how often, trace hash", command_repro },
     { "explain", "FILE", "print the report on a finding: stacks, step table, root cause; or a page", command_explain },
     { "minimize", "FILE", "make a finding small: few bytes, few preemptions, the same root cause", command_minimize },
+    { "promote", "FILE", "make a finding a named corpus file, a test and a program to step through", command_promote },
     { "triage", "DIR", "group a folder of findings, with one representative each", command_triage },
     { "merge", "TARGET DIR...", "choose the inputs that reach all that all of them reach", command_merge },
     { "cover", "[TARGET...]", "how much of the core the corpus runs, and what no input reaches", command_cover },

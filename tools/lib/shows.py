@@ -13,7 +13,7 @@ def entries():
     return [(fault, ROOT / "corpus" / name, words) for fault, name, *words in lines]
 
 
-def _missing(output, words):
+def missing(output, words):
     """The first word that is not in the report after those before it; None where all are."""
     at = output.find("panic: ")
     for word in words:
@@ -30,6 +30,6 @@ def cases():
     build.build("plain", [build.goal("plain", path) for path in programs.values()])
     for fault, path, words in wanted:
         _, output = call([programs[fault], path], timeout=PATIENCE_S)
-        missing = _missing(output, words)
-        yield (f"corpus/{path.relative_to(ROOT / 'corpus')} shows {fault}", missing is None,
-               "" if missing is None else f"'{missing}' is not there in its place\n{last_lines(output, 8)}")
+        lost = missing(output, words)
+        yield (f"corpus/{path.relative_to(ROOT / 'corpus')} shows {fault}", lost is None,
+               "" if lost is None else f"'{lost}' is not there in its place\n{last_lines(output, 8)}")
