@@ -17,7 +17,8 @@
 #define WARM_UP_EXECUTIONS 3u
 #define WINDOWS_MAX        64u
 
-#define INPUT_BYTES_MAX (1u << 20)
+#define INPUT_BYTES_MAX   (1u << 20)
+#define HISTORY_BYTES_MAX 65536u
 
 /* What passes between the process and its children: orders to them, and what an execution leaves. Pointers are into static storage. */
 typedef struct Shared {
@@ -34,6 +35,7 @@ typedef struct Shared {
     CheckResult verdict; /* for a report: to the child */
     DriverWindow windows[WINDOWS_MAX];
     size_t window_count;
+    char history[HISTORY_BYTES_MAX];
     char message[1024]; /* result.message */
     SchedOverride deviations[SCHED_DEVIATIONS_MAX];
 } Shared;
@@ -49,6 +51,8 @@ static double started;
 static DriverWindow windows[WINDOWS_MAX];
 static size_t window_count;
 static uint64_t stop_before; /* 0: nowhere */
+static char history[HISTORY_BYTES_MAX];
+static size_t history_bytes;
 static bool warm_up_failed; /* by last_verdict: each input is said to fail like this */
 
 /* ---- what a target reports */
@@ -126,6 +130,31 @@ const DriverWindow *driver_windows(size_t *count)
     return windows;
 }
 
+/* ---- history */
+
+void fuzz_note(const char *format, ...)
+{
+    size_t room = sizeof(history) - history_bytes;
+    char text[256];
+    va_list arguments;
+    int bytes;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    bytes = snprintf(history + history_bytes, room, "%u: %s\n", sched_thread_id(sched_thread_self()), text);
+    if (bytes < 0 || (size_t)bytes >= room) {
+        history[history_bytes] = '\0'; /* no part of a line */
+        return;
+    }
+    history_bytes += (size_t)bytes;
+}
+
+const char *driver_history(void)
+{
+    return shared ? shared->history : history;
+}
+
 /* ---- executions */
 
 static void body(void *opaque)
@@ -145,6 +174,8 @@ static void execute(void)
         .disturb = fuzz_target.disturbs,
     };
 
+    history_bytes = 0;
+    history[0] = '\0';
     last_result = sched_run(body, &input, given_plan ? given_plan : &plan, &limits);
     last_verdict = check_judge(last_result);
 }
@@ -173,6 +204,7 @@ static void execute_in_child(void)
     shared->result.deviations = shared->deviations;
     memcpy(shared->windows, windows, sizeof(windows));
     shared->window_count = window_count;
+    memcpy(shared->history, history, history_bytes + 1);
 }
 
 static void execute_elsewhere(void)

@@ -58,6 +58,9 @@ typedef struct DriverWindow {
 } DriverWindow;
 const DriverWindow *driver_windows(size_t *count);
 
+/* What fuzz_note() was told in the last execution, a line each, "THREAD: TEXT". */
+const char *driver_history(void);
+
 /* How many executions there were, and since when (CLOCK_MONOTONIC, seconds). */
 uint64_t driver_executions(void);
 double driver_seconds(void);

@@ -96,4 +96,10 @@ void fuzz_disk_faults(bool requests, bool batches);
  * static storage. */
 void fuzz_reached(const char *window);
 
+/*
+ * One line of what a user of the program could see: which callback ran where, with which result. TARGET-replay --history prints them with
+ * the thread's number in front, and tests/conform compares those of two programs. At most 64 KiB in an execution; the rest is left out.
+ */
+__attribute__((format(printf, 1, 2))) void fuzz_note(const char *format, ...);
+
 #endif

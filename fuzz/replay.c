@@ -1,5 +1,5 @@
 /*
- * TARGET-replay [-n N] [--quiet] [--windows] FILE|FOLDER...
+ * TARGET-replay [-n N] [--quiet] [--windows] [--history] FILE|FOLDER...
  * TARGET-replay --describe FILE...
  * TARGET-replay --facts FILE [--at STEP,STEP...]
  * TARGET-replay --minimize FILE --output FILE [--seconds N]
@@ -30,7 +30,7 @@ static gchar *policy, *minimized, *facts, *facts_at, *output;
 static gint64 policy_seed = 1, executions_max = 100000;
 static gdouble seconds_max = 60;
 static gint repeats = 1;
-static gboolean quiet, show_windows, describe;
+static gboolean quiet, show_windows, show_history, describe;
 static gchar **paths;
 static bool findings, trouble;
 static const char *program;
@@ -98,6 +98,9 @@ static void run_file(const char *path)
     }
     printf("%s verdict=%s hash=%016" PRIx64 " steps=%" PRIu64 " runs=%d\n", path, check_verdict_name(result.verdict), hash, steps,
            repeats);
+    if (show_history) {
+        fputs(driver_history(), stdout);
+    }
     fflush(stdout);
     findings |= result.verdict != CHECK_NONE;
     check_recording_free(first);
@@ -269,6 +272,7 @@ __attribute__((weak)) int main(int argc, char **argv)
         { "runs", 'n', 0, G_OPTION_ARG_INT, &repeats, "run each file N times and compare (default 1)", "N" },
         { "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "no reports, only the lines", NULL },
         { "windows", 0, 0, G_OPTION_ARG_NONE, &show_windows, "print how many executions entered each window", NULL },
+        { "history", 0, 0, G_OPTION_ARG_NONE, &show_history, "print after each line what the target noted", NULL },
         { "describe", 0, 0, G_OPTION_ARG_NONE, &describe, "one line of fields for each file, with what makes findings the same",
           NULL },
         { "minimize", 0, 0, G_OPTION_ARG_FILENAME, &minimized, "make a finding's input small", "FILE" },
@@ -288,7 +292,7 @@ __attribute__((weak)) int main(int argc, char **argv)
     program = argv[0];
     g_option_context_add_main_entries(context, entries, NULL);
     if (!g_option_context_parse(context, &argc, &argv, &error) || wrong_usage()) {
-        fprintf(stderr, "%s: %s\nusage: %s [-n N] [--quiet] [--windows] FILE|FOLDER...\n", program,
+        fprintf(stderr, "%s: %s\nusage: %s [-n N] [--quiet] [--windows] [--history] FILE|FOLDER...\n", program,
                 error ? error->message : wrong_usage(), program);
         return 2;
     }

@@ -7,14 +7,21 @@ it does with real sources is shown by tools/check --qemu-src.
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools" / "lib"))
+import conform
+import qemubuild
+
 PATIENCE_S = 120
 FILES = {"storage-daemon/qemu-storage-daemon.c": "", "block/graph-lock.c": "", "block/linux-aio.c": "laio_deferred_fn",
+         "include/block/nbd.h": "handshake_max_secs",
          "monitor/qmp.c": "qmp_dispatcher_co"}
 
 
@@ -140,6 +147,64 @@ class LaneTest(unittest.TestCase):
         before = sorted(tree.rglob("*"))
         self.refused("does not configure", tree)
         self.assertEqual(sorted(tree.rglob("*")), before)
+
+
+class BothTest(unittest.TestCase):
+    """One source for core and lane, and no copy of it."""
+
+    def test_the_core_compiles_each_scenario_that_the_lane_has(self):
+        listed = re.search(r"foreach name : \[('both_[^]]*)\]", (ROOT / "fuzz" / "meson.build").read_text("utf-8"))
+        self.assertEqual(re.findall(r"'(\w+)'", listed[1]), qemubuild.both_targets())
+
+    def test_the_lane_compiles_these_sources_and_only_their_own_parts(self):
+        for target in qemubuild.both_targets():
+            self.assertEqual(qemubuild.source_of(target), ROOT / "fuzz" / "both" / f"{target}.c")
+            self.assertEqual({path.name for path in qemubuild.parts(target)}, {"both.c", "scenario.c"}, target)
+
+    def test_a_scenario_does_not_ask_which_program_it_is_in(self):
+        for target in qemubuild.both_targets():
+            self.assertEqual(re.findall(r"^ *#.*(?:if|include).*$", qemubuild.source_of(target).read_text("utf-8"), re.MULTILINE),
+                             ['#include "fuzz/both/both.h"'], target)
+
+
+class ConformTest(unittest.TestCase):
+    def test_the_first_difference_is_found_where_one_has_less(self):
+        self.assertEqual(conform.first_difference(["verdict=none", "a"], ["verdict=none", "a", "b"]), (2, "(nothing)", "b"))
+        self.assertEqual(conform.first_difference(["verdict=none", "a"], ["verdict=none", "b"]), (1, "a", "b"))
+
+    def test_only_lines_of_two_io_threads_may_change_places(self):
+        same = conform.canonical(["verdict=none", "2: b", "1: a", "2: c", "0: x", "1: d"])
+        self.assertEqual(same, ["verdict=none", "1: a", "2: b", "2: c", "0: x", "1: d"])
+        self.assertEqual(conform.canonical(["verdict=none", "1: a", "2: b", "2: c", "0: x", "1: d"]), same)
+        for other in (["2: c", "1: a", "2: b", "0: x", "1: d"], ["2: b", "1: a", "0: x", "2: c", "1: d"]):
+            self.assertNotEqual(conform.canonical(["verdict=none", *other]), same)
+
+    def test_inputs_are_first_in_first_out_and_the_same_each_time(self):
+        with tempfile.TemporaryDirectory(prefix="wakefuzz-test-") as folder:
+            one = [path.read_bytes() for path in conform.make_inputs(pathlib.Path(folder), 50, 1)]
+            self.assertEqual(one, [path.read_bytes() for path in conform.make_inputs(pathlib.Path(folder), 50, 1)])
+            self.assertNotEqual(one, [path.read_bytes() for path in conform.make_inputs(pathlib.Path(folder), 50, 2)])
+            self.assertEqual(one[0], conform.FIFO)
+            self.assertTrue(all(data.endswith(conform.FIFO) for data in one))
+
+    def test_a_program_that_dies_in_the_middle_is_asked_for_the_rest(self):
+        with tempfile.TemporaryDirectory(prefix="wakefuzz-test-") as folder:
+            program = pathlib.Path(folder) / "replay"
+            program.write_text('#!/bin/sh\nshift 2\necho "$1 verdict=none hash=0123456789abcdef steps=1 runs=1"\necho "note $1"\nexit 134\n')
+            program.chmod(0o755)
+            self.assertEqual(conform.histories(program, ["a", "b"]), {"a": ["verdict=none", "note a"], "b": ["verdict=none", "note b"]})
+
+    def test_what_a_process_says_after_a_finding_does_not_count(self):
+        with tempfile.TemporaryDirectory(prefix="wakefuzz-test-") as folder:
+            program = pathlib.Path(folder) / "replay"
+            program.write_text('#!/bin/sh\nshift 2\nverdict=deadlock\nfor file; do\n'
+                               'echo "$file verdict=$verdict hash=0123456789abcdef steps=1 runs=1"\nverdict=assertion\ndone\n')
+            program.chmod(0o755)
+            self.assertEqual(conform.histories(program, ["a", "b"]), {"a": ["verdict=deadlock"], "b": ["verdict=deadlock"]})
+
+    def test_a_program_that_says_nothing_is_an_error(self):
+        with self.assertRaises(conform.CannotRun):
+            conform.histories("/bin/true", ["a"])
 
 
 if __name__ == "__main__":

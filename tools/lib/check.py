@@ -15,8 +15,10 @@ import unittest
 import xml.etree.ElementTree as ElementTree
 
 import build
+import conform
 import detection
 import orders
+import qemubuild
 import tidy
 from common import BUILD, ROOT, CannotRun, call, check_disk, last_lines, relative, run_main
 from replaying import Comparison, corpus_files, replay
@@ -27,6 +29,7 @@ CPUS = os.cpu_count() or 1
 SIMULATED = ("plain", "asan", "tsan")
 FAULT_FLAVOURS = ("asan", "plain")  # in which faults are looked for
 SHOWN_LINES = 30
+CONFORM_INPUTS = 300  # for each scenario of fuzz/both
 HUNT_S, HUNT_LEAST_S = 120, 5  # the short hunt, all of it; and for one target
 CRASHER_REPLAYS = 5  # processes for each fault and flavour; tests/corpus/replay --fault makes more
 
@@ -297,6 +300,21 @@ def lane(tally, source):
             lane_target(tally, f"{program.name} on {source}", program, pathlib.Path(folder))
 
 
+def conformance(tally, source):
+    """Core and QEMU do the same."""
+    try:
+        place = conform.build_both(source, qemubuild.both_targets(), CPUS, lambda text: None)
+    except CannotRun as error:
+        tally.case(f"tests/conform on {source}", False, str(error))
+        return
+    with tempfile.TemporaryDirectory(prefix="wakefuzz-") as folder:
+        paths = conform.make_inputs(pathlib.Path(folder), CONFORM_INPUTS, 1)
+        for agreement in conform.compare_all(place, qemubuild.both_targets(), paths):
+            tally.case(f"{agreement.target} on {source}: {len(paths)} inputs, one history", not agreement.differing,
+                       "\n".join(f"{pathlib.Path(path).name}: {conform.first_difference(core, qemu)}"
+                                 for path, core, qemu in agreement.differing))
+
+
 def lane_target(tally, name, program, folder):
     empty = folder / "empty"
     empty.touch()
@@ -385,6 +403,7 @@ def run(tally, quick, trees):
         tally.section("the lane: " + ", ".join(trees))
         for tree in trees:
             lane(tally, tree)
+            conformance(tally, tree)
         tally.end_section()
     else:
         tally.leave_out("the lane", "no sources of QEMU are given (--qemu-src DIR, or WAKEFUZZ_QEMU_SRC)")

@@ -49,7 +49,7 @@ def parse(arguments):
     options = parser.parse_intermixed_args(arguments)  # targets may follow options
     options.flavour = list(dict.fromkeys(options.flavour or ["plain"]))
     build.check_names("flavour", options.flavour, list(qemubuild.FLAVOURS))
-    build.check_names("target", options.targets, qemubuild.targets())
+    build.check_names("target", options.targets, qemubuild.targets() + qemubuild.both_targets())
     return options
 
 

@@ -19,6 +19,7 @@ import build
 from common import BUILD, ROOT, CannotRun, call, check_disk, last_lines, relative
 
 LANE = ROOT / "fuzz" / "qemu"
+BOTH = ROOT / "fuzz" / "both"  # one source for the core and for QEMU
 QEMU = BUILD / "qemu"
 MESON = QEMU / "meson"  # where tools/setup --qemu puts a newer one
 MESON_LEAST = (1, 5)
@@ -33,6 +34,7 @@ PROGRAM = "storage-daemon/qemu-storage-daemon"
 PROGRAM_SOURCE = "storage-daemon/qemu-storage-daemon.c"
 CONFIGURE = ("--disable-system", "--disable-user", "--enable-tools", "--disable-docs", "--disable-download", "--without-default-features",
              "--enable-linux-aio", "--disable-install-blobs", "--disable-werror")
+PART = re.compile(r'^#include "fuzz/(qemu/scenario\w*|both/both)\.h"', re.MULTILINE)
 NEEDS = re.compile(r"^ \* Needs: (.*)$", re.MULTILINE)
 OUR_HEADERS = "wakefuzz-include"
 OURS = ("src/report", "src/check", "src/os", "src/sched")
@@ -43,6 +45,27 @@ OURS = ("src/report", "src/check", "src/os", "src/sched")
 def targets():
     """All targets of the lane: fuzz/qemu/qemu_*.c."""
     return sorted(path.stem for path in LANE.glob("qemu_*.c"))
+
+
+def both_targets():
+    """Those that the core has too, from the same source: fuzz/both/both_*.c."""
+    return sorted(path.stem for path in BOTH.glob("both_*.c"))
+
+
+def source_of(target):
+    return (BOTH if target.startswith("both_") else LANE) / f"{target}.c"
+
+
+def parts(target):
+    """What is linked with a target, by the headers that it includes, directly or by one of these: other parts may need what a tree lacks."""
+    found, todo = set(), [source_of(target)]
+    while todo:
+        path = todo.pop()
+        for text in (file.read_text("utf-8") for file in (path, path.with_suffix(".h")) if file.exists()):
+            new = {ROOT / "fuzz" / f"{name}.c" for name in PART.findall(text)} - found
+            found |= new
+            todo += new
+    return found
 
 
 def check_source(text):
@@ -65,7 +88,7 @@ def check_source(text):
 
 def missing_for(source, target):
     """What the target needs that this tree lacks: 'Needs: FILE PATTERN' in the target's head. None where all is there."""
-    for need in NEEDS.findall((LANE / f"{target}.c").read_text("utf-8")):
+    for need in NEEDS.findall(source_of(target).read_text("utf-8")):
         file, _, pattern = need.partition(" ")
         try:
             text = (source / file).read_text("utf-8", "replace")
@@ -226,7 +249,7 @@ def program(place, target, replay=False):
 
 
 def _compile(place, words, path, object_path):
-    strict = ["-Werror"] if LANE in path.parents else []  # the others are held to our own warnings
+    strict = ["-Werror"] if path.parent in (LANE, BOTH) else []  # the others are held to our own warnings
     status, output = call([*words, *strict, f"-I{ROOT}", f"-I{ROOT / 'src'}", "-c", path, "-o", object_path], cwd=place)
     if status:
         raise CannotRun(f"{relative(path)} does not compile with this QEMU:\n{last_lines(output, 25)}")
@@ -242,18 +265,21 @@ def link_targets(source, place, flavour, names):
     words, link = _compile_command(place), _link_command(place)
     bare = [word for word in words if not word.startswith("-fsanitize")]  # what watches is never instrumented
     bare.append(f'-DLANE_SOURCE="{source}"')
-    for path, how in ((LANE / "program.c", bare), (LANE / "scenario.c", words), (ROOT / "fuzz/libfuzzer.c", bare), (ROOT / "fuzz/replay.c", bare)):
+    shared = sorted(set().union(*(parts(target) for target in names)))
+    for path, how in ((LANE / "program.c", bare), *((path, words) for path in shared), (ROOT / "fuzz/libfuzzer.c", bare),
+                      (ROOT / "fuzz/replay.c", bare)):
         _compile(place, how, path, ours / f"{path.stem}.o")
     main_object = next(word for word in link if word.endswith("qemu-storage-daemon.c.o"))
     call(["objcopy", "--redefine-sym", "main=storage_daemon_main", place / main_object, ours / "daemon.o"])
-    common = [ours / "daemon.o", ours / "program.o", ours / "scenario.o"]
+    common = [ours / "daemon.o", ours / "program.o"]
     whole = ["-Wl,--whole-archive", *libraries, "-Wl,--no-whole-archive"]
     for target in names:
-        _compile(place, words, LANE / f"{target}.c", ours / f"{target}.o")
+        _compile(place, words, source_of(target), ours / f"{target}.o")
         for replay in (False, True):
             output = program(place, target, replay)
             engine = ours / ("replay.o" if replay else "libfuzzer.o")
-            command = _our_link(link, main_object, [*common, ours / f"{target}.o", engine, *whole], f"{output}.new", replay)
+            objects = [*common, *(ours / f"{path.stem}.o" for path in sorted(parts(target))), ours / f"{target}.o", engine]
+            command = _our_link(link, main_object, [*objects, *whole], f"{output}.new", replay)
             status, said = call(command, cwd=place)
             if status:
                 raise CannotRun(f"{target} does not link with this QEMU:\n{last_lines(said, 25)}")

@@ -1,0 +1,67 @@
+/*
+ * For scenarios that are compiled twice from one source: with the core, and with QEMU (tools/qemu-lane). They use QEMU's public names only, and
+ * note what a user of these functions can see: which callback ran in which thread, in which order, with which result. Run by one input in
+ * first-in-first-out order, both must note the same (tests/conform).
+ *
+ * Main thread unless said otherwise.
+ */
+#ifndef WAKEFUZZ_FUZZ_BOTH_H
+#define WAKEFUZZ_FUZZ_BOTH_H
+
+#if __has_include("qemu/osdep.h")
+
+#include "fuzz/qemu/scenario.h"
+
+#define qemu_co_sleep_init(w) (*(w) = (QemuCoSleep){ 0 })
+
+/* A disk on which each request takes this long, and its backend, both in an io thread. */
+static inline BlockBackend *both_open_disk(Scenario *scenario, unsigned index, int64_t latency_ns, BlockDriverState **disk)
+{
+    *disk = scenario_open_null("disk", 4096, latency_ns);
+    return scenario_new_backend(scenario, index, *disk);
+}
+
+#else
+
+#include <glib.h>
+
+#include "core/atomic.h"
+#include "core/block_backend.h"
+#include "core/block_drain.h"
+#include "core/block_drivers.h"
+#include "core/co_mutex.h"
+#include "core/co_queue.h"
+#include "core/co_sleep.h"
+#include "core/event_notifier.h"
+#include "core/graph_lock.h"
+#include "core/timer.h"
+#include "fuzz/fuzz.h"
+#include "fuzz/scenario.h"
+
+static inline BlockBackend *both_open_disk(Scenario *scenario, unsigned index, int64_t latency_ns, BlockDriverState **disk)
+{
+    BlockBackend *blk = blk_new(scenario_context(scenario, index));
+
+    *disk = bdrv_new_ram("disk", scenario_context(scenario, index), 4096);
+    bdrv_ram_set_completion(*disk, RAM_COMPLETE_TIMER, latency_ns);
+    blk_insert_bs(blk, *disk);
+    return blk;
+}
+
+#endif
+
+#define BOTH_THREADS 2u /* io threads of such a scenario */
+
+/* Which context the calling thread has: 0 main, from 1 an io thread's. Any thread. */
+unsigned both_here(Scenario *scenario);
+
+/* Run function(opaque) in the thread of this context, and wait for its end. */
+void both_do_in(Scenario *scenario, unsigned index, void (*function)(void *), void *opaque);
+
+/* Let all threads do what is ready to be done, until there is nothing more; the clock hardly moves. */
+void both_settle(Scenario *scenario);
+
+/* Let that much time pass, while the io threads and the main context work. */
+void both_sleep(Scenario *scenario, int64_t ns);
+
+#endif
