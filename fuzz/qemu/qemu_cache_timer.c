@@ -6,9 +6,8 @@
  *
  * The empty scenario opens the image, moves it into the io thread and closes it.
  */
-#include "fuzz/qemu/scenario.h"
+#include "fuzz/qemu/scenario_image.h"
 
-#include "qemu/bswap.h"
 #include "qemu/cutils.h"
 
 #define IMAGE        "image.qcow2"
@@ -25,34 +24,6 @@ typedef struct World {
     unsigned interval_s;
     bool writes;
 } World;
-
-/* ---- the image: an empty one of the format's version 3, as docs/interop/qcow2 describes it. */
-
-enum { HEADER, REFCOUNT_TABLE, REFCOUNT_BLOCK, L1_TABLE, CLUSTERS };
-
-static void make_image(void)
-{
-    uint8_t image[CLUSTERS * CLUSTER] = { 0 };
-    int fd = open(IMAGE, O_RDWR | O_CREAT | O_TRUNC, 0600);
-
-    stl_be_p(image, 0x514649fb);
-    stl_be_p(image + 4, 3);
-    stl_be_p(image + 20, CLUSTER_BITS);
-    stq_be_p(image + 24, DISK_BYTES);
-    stl_be_p(image + 36, 1); /* entries of the L1 table */
-    stq_be_p(image + 40, L1_TABLE * CLUSTER);
-    stq_be_p(image + 48, REFCOUNT_TABLE * CLUSTER);
-    stl_be_p(image + 56, 1); /* clusters of the refcount table */
-    stl_be_p(image + 96, 4); /* refcounts of 16 bits */
-    stl_be_p(image + 100, 104);
-    stq_be_p(image + REFCOUNT_TABLE * CLUSTER, REFCOUNT_BLOCK * CLUSTER);
-    for (int i = 0; i < CLUSTERS; i++) {
-        stw_be_p(image + REFCOUNT_BLOCK * CLUSTER + 2 * i, 1);
-    }
-    fuzz_check(fd >= 0);
-    fuzz_check(pwrite(fd, image, sizeof(image), 0) == sizeof(image));
-    fuzz_check(close(fd) == 0);
-}
 
 static BlockDriverState *open_image(unsigned interval_s)
 {
@@ -127,7 +98,7 @@ static void run(FuzzInput *in)
     World world = { .interval_s = INTERVAL_S };
     unsigned operation_count = fuzz_choice(in, 4);
 
-    make_image();
+    scenario_make_qcow2(IMAGE, CLUSTER_BITS, DISK_BYTES);
     scenario_begin(&world.scenario, 1);
     world.disk = open_image(world.interval_s);
     world.blk = scenario_new_backend(&world.scenario, 1, world.disk);

@@ -9,7 +9,7 @@
  *
  * The empty scenario is one coroutine with a write, a flush and then reads of a cached file: enough for QEMU's 6864bec553.
  */
-#include "fuzz/qemu/scenario.h"
+#include "fuzz/qemu/scenario_image.h"
 
 #define IMAGE         "disk.raw"
 #define CLIENTS_MAX   6u
@@ -67,16 +67,6 @@ static void coroutine_fn client_entry(void *opaque)
     }
 }
 
-static void make_image(void)
-{
-    uint8_t zeroes[DISK_BYTES] = { 0 };
-    int fd = open(IMAGE, O_RDWR | O_CREAT | O_TRUNC, 0600);
-
-    fuzz_check(fd >= 0);
-    fuzz_check(pwrite(fd, zeroes, sizeof(zeroes), 0) == sizeof(zeroes));
-    fuzz_check(close(fd) == 0);
-}
-
 static BlockDriverState *open_image(bool cached)
 {
     QDict *options = qdict_new();
@@ -105,7 +95,7 @@ static void run(FuzzInput *in)
     unsigned client_count = 1 + fuzz_choice(in, CLIENTS_MAX);
     unsigned wanted = 0;
 
-    make_image();
+    scenario_make_raw(IMAGE, DISK_BYTES, 0);
     scenario_begin(&world.scenario, 1);
     world.disk = open_image(cached);
     world.blk = scenario_new_backend(&world.scenario, 1, world.disk);
