@@ -2,6 +2,8 @@
  * Target both_co_sleep: coroutines in two io threads that sleep by qemu_co_sleep_ns_wakeable(), and wakes by the main thread and by another io
  * thread: before a sleep, in it, twice, never, and after the timer.
  *
+ * Agrees: util/qemu-coroutine-sleep.c PENDING
+ *
  * Invariants: each sleep ends. Noted: when each sleep began and how it ended.
  *
  * The empty scenario is one sleep that is woken.

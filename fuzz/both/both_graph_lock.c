@@ -2,6 +2,8 @@
  * Target both_graph_lock: readers of the graph in two io threads, which stay in for a while, come again, and wait for one another; and the
  * main thread, which writes, reads, and lets time pass.
  *
+ * Agrees: block/graph-lock.c Always kick
+ *
  * Invariants: while the writer writes nobody reads. Noted: who is in, and when.
  *
  * The empty scenario is one reader against one write section.

@@ -36,6 +36,7 @@ CONFIGURE = ("--disable-system", "--disable-user", "--enable-tools", "--disable-
              "--enable-linux-aio", "--disable-install-blobs", "--disable-werror")
 PART = re.compile(r'^#include "fuzz/(qemu/scenario\w*|both/both)\.h"', re.MULTILINE)
 NEEDS = re.compile(r"^ \* Needs: (.*)$", re.MULTILINE)
+AGREES = re.compile(r"^ \* Agrees: (.*)$", re.MULTILINE)
 OUR_HEADERS = "wakefuzz-include"
 OURS = ("src/report", "src/check", "src/os", "src/sched")
 
@@ -86,9 +87,12 @@ def check_source(text):
     return source, version
 
 
-def missing_for(source, target):
-    """What the target needs that this tree lacks: 'Needs: FILE PATTERN' in the target's head. None where all is there."""
-    for need in NEEDS.findall(source_of(target).read_text("utf-8")):
+def missing_for(source, target, asks=NEEDS):
+    """
+    What the target needs that this tree lacks: 'Needs: FILE PATTERN' in the target's head; with AGREES, what a tree has that does what the
+    core does: 'Agrees: FILE PATTERN'. None where all is there.
+    """
+    for need in asks.findall(source_of(target).read_text("utf-8")):
         file, _, pattern = need.partition(" ")
         try:
             text = (source / file).read_text("utf-8", "replace")
