@@ -5,6 +5,7 @@
  * The runtimes call these hooks at the start of a report; the process ends after it.
  */
 #include <stddef.h>
+#include <string.h>
 
 #include "fuzz/driver.h"
 #include "sched/sched.h"
@@ -22,6 +23,7 @@ static void sanitizer_reports(void)
 void __asan_on_error(void);
 void __ubsan_on_report(void);
 void __tsan_on_report(void *report);
+void __sanitizer_on_print(const char *text);
 
 void __asan_on_error(void)
 {
@@ -37,4 +39,12 @@ void __tsan_on_report(void *report)
 {
     (void)report;
     sanitizer_reports();
+}
+
+/* MemorySanitizer has no such hook; but what it prints passes here, and the head of a report comes first. */
+void __sanitizer_on_print(const char *text)
+{
+    if (strstr(text, "WARNING: MemorySanitizer")) {
+        sanitizer_reports();
+    }
 }

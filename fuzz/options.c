@@ -5,6 +5,7 @@
 const char *__asan_default_options(void);
 const char *__tsan_default_options(void);
 const char *__ubsan_default_options(void);
+const char *__msan_default_options(void);
 const char *__lsan_default_options(void);
 
 const char *__asan_default_options(void)
@@ -25,6 +26,12 @@ const char *__ubsan_default_options(void)
 {
     /* OSS-Fuzz has unsigned overflow told to its engine, and it is no defect: rings and hashes count modulo. */
     return "print_stacktrace=1:halt_on_error=1:silence_unsigned_overflow=1";
+}
+
+const char *__msan_default_options(void)
+{
+    /* GLib and json-glib are not instrumented: what they write into memory from the allocator would pass for uninitialised. */
+    return "poison_in_malloc=0:poison_in_free=0";
 }
 
 const char *__lsan_default_options(void)

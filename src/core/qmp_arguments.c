@@ -83,7 +83,7 @@ static bool is_accepted(const QmpArgument *accepted, const char *name)
 bool qmp_check_arguments(JsonObject *args, const QmpArgument *accepted, GError **error)
 {
     JsonObjectIter iter;
-    const char *name;
+    const char *name = NULL;
 
     for (const QmpArgument *argument = accepted; argument && argument->name; argument++) {
         if (!check_one(args, argument, error)) {

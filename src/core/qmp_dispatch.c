@@ -54,8 +54,8 @@ static const char *check_request(JsonObject *request, bool allow_oob, GError **e
 {
     const char *exec_key = NULL;
     JsonObjectIter iter;
-    const char *name;
-    JsonNode *value;
+    const char *name = NULL;
+    JsonNode *value = NULL;
 
     json_object_iter_init(&iter, request);
     while (json_object_iter_next(&iter, &name, &value)) {
