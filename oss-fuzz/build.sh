@@ -11,10 +11,6 @@ cd "$SRC/wakefuzz"
 export AFL_LLVM_DENYLIST=$PWD/oss-fuzz/afl-denylist
 # An old-style run path counts for the libraries that libraries need, too.
 export LDFLAGS="-Wl,-rpath,\$ORIGIN/lib -Wl,--disable-new-dtags"
-if [ "$SANITIZER" = memory ]; then
-    oss-fuzz/msan-libraries "$SRC" "$WORK/msan"
-    export PKG_CONFIG_PATH=$WORK/msan/lib/pkgconfig LD_LIBRARY_PATH=$WORK/msan/lib
-fi
 
 rm -rf "$WORK/build"
 meson setup "$WORK/build" . -Dflavour=external -Dfuzzing_engine="$LIB_FUZZING_ENGINE"

@@ -18,6 +18,7 @@ import build
 import conform
 import detection
 import orders
+import ossfuzz
 import qemubuild
 import tidy
 from common import BUILD, ROOT, CannotRun, call, check_disk, last_lines, relative, run_main
@@ -31,6 +32,7 @@ FAULT_FLAVOURS = ("asan", "plain")  # in which faults are looked for
 SHOWN_LINES = 30
 CONFORM_INPUTS = 300  # for each scenario of fuzz/both
 HUNT_S, HUNT_LEAST_S = 120, 5  # the short hunt, all of it; and for one target
+OSS_FUZZ_S = 2  # for each target: that it runs there is the question
 CRASHER_REPLAYS = 5  # processes for each fault and flavour; tests/corpus/replay --fault makes more
 
 
@@ -212,6 +214,24 @@ def short_hunt(tally, flavours):
     tally.case(f"tools/hunt finds nothing in {seconds} s a target in {' and '.join(flavours)}", status == 0, output)
 
 
+# ---- OSS-Fuzz, played
+
+def oss_fuzz(tally):
+    """What OSS-Fuzz builds for one sanitizer is as it wants it, and each target runs in its sandbox; tests/oss-fuzz/play does more."""
+    folder = ossfuzz.build("address", "19")
+    good, said = ossfuzz.strict(folder, "address")
+    tally.case("oss-fuzz/build.sh, strictly checked", good, said)
+    try:
+        ossfuzz.require_sandbox()
+    except CannotRun as error:
+        tally.leave_out("targets in OSS-Fuzz's sandbox", str(error))
+    else:
+        for target in build.targets():
+            _, _, trouble = ossfuzz.fuzz(folder, target, "address", "19", OSS_FUZZ_S)
+            tally.case(f"{target} in OSS-Fuzz's sandbox", not trouble, trouble or "")
+    python_tests(tally, "oss-fuzz")
+
+
 # ---- the sources themselves
 
 def sources(*folders):
@@ -256,7 +276,7 @@ def order_comments(tally):
 
 def scripts(tally):
     for path in ("tools/setup", "tools/hunt", "tools/qemu-lane", "tools/check", "tools/wakefuzz", ".ci/run", "tests/faults/list",
-                 "tests/faults/apply"):
+                 "tests/faults/apply", "tests/sanitizers/bites", "oss-fuzz/build.sh", "oss-fuzz/run_tests.sh"):
         status, output = call(["sh", "-n", ROOT / path])
         tally.case(f"sh -n {path}", status == 0, output)
     python_tests(tally, "tools")
@@ -388,6 +408,7 @@ def run(tally, quick, trees):
             tally.leave_out("short hunt", QUICK)
             tally.leave_out("the wakefuzz command", QUICK)
             tally.leave_out("mutants of the core", QUICK)
+            tally.leave_out("OSS-Fuzz, played", QUICK)
         else:
             tally.section(f"{len(faults)} faults")
             for name in build.unseen_faults():
@@ -401,6 +422,9 @@ def run(tally, quick, trees):
             tally.end_section()
             tally.section("some mutants of the core")
             python_tests(tally, "mutants")
+            tally.end_section()
+            tally.section("OSS-Fuzz, played")
+            oss_fuzz(tally)
             tally.end_section()
             tally.section("a short hunt")
             short_hunt(tally, ("asan", "tsan"))
