@@ -27,6 +27,13 @@ static void prepare(void)
     }
 }
 
+static void abort_with_report(const CheckResult *verdict)
+{
+    driver_report(stderr, verdict, program_invocation_name, NULL);
+    fflush(NULL);
+    abort_after_report();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const CheckResult *verdict;
@@ -37,9 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     verdict = driver_execute(data, size);
     if (verdict->verdict != CHECK_NONE) {
-        driver_report(stderr, verdict, program_invocation_name, NULL);
-        fflush(NULL);
-        driver_abort();
+        abort_with_report(verdict);
     }
     return 0;
 }
