@@ -110,19 +110,28 @@ class PageTest(kit.FolderTest):
         self.assertIn("&lt;img src=x onerror=alert(1)&gt;&amp;amp;&quot;&apos;", page)
         self.assertNotIn("<img", page)
 
-    def test_a_sanitizers_finding(self):
-        """Nothing of the scheduler's ended it: the last steps before, and what was said."""
-        program = kit.BUILD / "asan" / "tests" / "cli" / "two_bugs-replay"
+    def cut(self, flavour, hard, words):
+        """The facts of the first input of two_bugs.c that a sanitizer or a signal ends so."""
+        program = kit.BUILD / flavour / "tests" / "cli" / "two_bugs-replay"
         if not program.exists():
-            self.skipTest("flavour asan is not built")
-        path = next(self.file(f"input-{seed}", bytes([255, 3]) + bytes(range(1, 30)) + kit.plan(seed)) for seed in range(40)
-                    if "use-after-free" in kit.call(program, "--describe", self.file(
-                        f"try-{seed}", bytes([255, 3]) + bytes(range(1, 30)) + kit.plan(seed)))[1])
-        facts = json.loads(kit.call(program, "--facts", path)[1])
+            self.skipTest(f"flavour {flavour} is not built")
+        files = [self.file(f"input-{seed}", bytes([255, hard]) + bytes(range(1, 30)) + kit.plan(seed)) for seed in range(40)]
+        found = [path for path, said in kit.describe(program, *files).items() if words in said["key"]]
+        self.assertTrue(found)
+        return json.loads(kit.call(program, "--facts", found[0])[1])
+
+    def test_a_crash(self):
+        """Nothing of the scheduler's ended it: the steps before the last one, and the decisions."""
+        facts = self.cut("plain", 2, "use_pointer")
         self.assertTrue(facts["cut"])
-        self.assertEqual(facts["cut_verdict"], "use-after-free")
+        self.assertEqual(facts["cut_verdict"], "crash")
         self.assertEqual(facts["rows"][-1]["step"] + 2, facts["cut_steps"])
         self.assertTrue(any(decision["essential"] for decision in facts["decisions"]))
+
+    def test_a_sanitizers_finding(self):
+        facts = self.cut("asan", 3, "use-after-free")
+        self.assertTrue(facts["cut"])
+        self.assertEqual(facts["cut_verdict"], "use-after-free")
 
     # ---- decisions: what is said to be essential is so
 
