@@ -92,6 +92,15 @@ static void set_speed(World *world)
     }
 }
 
+/* What it sleeps for after this is nothing. */
+static void lift_speed(World *world)
+{
+    if (world->job) {
+        JOB_LOCK_GUARD();
+        block_job_set_speed_locked(world->job, 0);
+    }
+}
+
 static void settle_bh(void *opaque)
 {
     (void)opaque;
@@ -175,6 +184,14 @@ static void await_job(World *world)
     while (world->job && !world->pauses) {
         aio_poll(qemu_get_aio_context(), true);
     }
+}
+
+/* Also while a paused job starts its next copy. */
+static void lift_speed_and_see(World *world)
+{
+    resume_job(world);
+    lift_speed(world);
+    await_job(world);
 }
 
 static void pause_and_see(World *world)
@@ -355,6 +372,11 @@ static void cancel_job_promptly(World *world)
     promptly(cancel_job, world);
 }
 
+static void lift_speed_promptly(World *world)
+{
+    promptly(lift_speed_and_see, world);
+}
+
 static void pause_job_promptly(World *world)
 {
     promptly(pause_and_see, world);
@@ -392,7 +414,9 @@ static const Kind kinds[] = {
       { enter_job, pause_job, resume_job, cancel_job_promptly, write_graph, serve, await_job, pause_job_promptly,
         cancel_once_promptly },
       9 },
-    { start_backup, { set_speed, pause_job, resume_job, enter_job, cancel_job_promptly, write_graph, serve, await_job }, 8 },
+    { start_backup,
+      { set_speed, pause_job, resume_job, enter_job, cancel_job_promptly, write_graph, serve, await_job, lift_speed_promptly },
+      9 },
     { start_relay, { serve }, 1 },
     { start_all,
       { move_image_promptly, reopen_image_promptly, doze, send_request, write_graph, wake_one, set_speed, pause_job, resume_job,

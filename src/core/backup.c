@@ -26,6 +26,7 @@ typedef struct BackupBlockJob {
 
     bool wait; /* of the job's context */
     BlockCopyCallState *bg_bcs_call;
+    bool speed_untold; /* job_mutex: a speed was set while there was no call to tell */
 } BackupBlockJob;
 
 static void coroutine_fn backup_block_copy_callback(void *opaque)
@@ -49,10 +50,16 @@ static void coroutine_fn backup_cancel_call_and_wait(BackupBlockJob *s)
     core_assert(block_copy_call_finished(s->bg_bcs_call));
 }
 
-static void backup_set_call(BackupBlockJob *s, BlockCopyCallState *call)
+/* Returns whether a speed was set that call may not know: it has begun before anybody could find it here. */
+static bool backup_set_call(BackupBlockJob *s, BlockCopyCallState *call)
 {
+    bool untold;
+
     JOB_LOCK_GUARD();
     s->bg_bcs_call = call;
+    untold = s->speed_untold;
+    s->speed_untold = false;
+    return untold;
 }
 
 /* One call, to its end. Returns whether another one is needed. */
@@ -61,7 +68,9 @@ static bool coroutine_fn backup_call(BackupBlockJob *s, int *ret)
     BlockCopyCallState *call = block_copy_async(s->bcs, 0, s->len, s->max_workers, backup_block_copy_callback, s);
     bool again;
 
-    backup_set_call(s, call);
+    if (backup_set_call(s, call)) {
+        block_copy_kick(call); /* it may sleep for the speed of before: docs/findings.md, 11 */
+    }
     while (!block_copy_call_finished(call) && !job_is_cancelled(&s->common.job)) {
         job_yield(&s->common.job);
     }
@@ -107,6 +116,7 @@ static void backup_set_speed(BlockJob *job, int64_t speed)
     block_copy_set_speed(s->bcs, (uint64_t)speed);
     job_lock();
     call = s->bg_bcs_call;
+    s->speed_untold = !call;
     if (call) {
         block_copy_call_ref(call);
     }
