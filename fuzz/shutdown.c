@@ -40,7 +40,10 @@ typedef struct World {
     bool has_qmp;
 } World;
 
-static const char *const export_names[CLIENTS_MAX] = { "export0", "export1" };
+static const char *export_name(unsigned i)
+{
+    return i == 0 ? "export0" : "export1";
+}
 
 static AioContext *last_context(World *world)
 {
@@ -112,7 +115,7 @@ static void op_table(World *world, uint8_t argument)
 
 static void op_close_export(World *world, uint8_t argument)
 {
-    BlockExport *export = blk_exp_find(export_names[argument % world->client_count ? 1 : 0]);
+    BlockExport *export = blk_exp_find(export_name(argument % world->client_count));
 
     if (export) {
         blk_exp_request_shutdown(export);
@@ -127,7 +130,7 @@ static void add_export(World *world, unsigned i, uint8_t flags)
 {
     AioContext *ctx = scenario_context(&world->scenario, flags & 1 ? 0 : 1 + i % world->scenario.thread_count);
     BlockDriverState *bs = flags & 32 ? image_of(world, flags & 64) : world->disk;
-    BlockExport *export = blk_exp_add(export_names[i], bs, ctx, 1 + (flags >> 4 & 1));
+    BlockExport *export = blk_exp_add(export_name(i), bs, ctx, 1 + (flags >> 4 & 1));
 
     fuzz_check(export != NULL);
     scenario_client_init(&world->clients[i], &world->scenario, &world->tables, export, 1 + (flags >> 1 & 3), flags & 8);
@@ -189,7 +192,7 @@ static void note_end(World *world)
     unsigned exports = 0;
 
     for (unsigned i = 0; i < world->client_count; i++) {
-        exports |= blk_exp_find(export_names[i]) ? 1u << i : 0;
+        exports |= blk_exp_find(export_name(i)) ? 1u << i : 0;
         if (scenario_client_busy(&world->clients[i])) {
             fuzz_reached("cleanup-with-a-request-under-way");
         }
@@ -251,7 +254,7 @@ static void run(FuzzInput *in)
     fuzz_check(world.jobs.told == world.jobs.made);
     scenario_machine_unplug(&world.machine);
     fuzz_check(bdrv_node_count() == 0 && blk_count() == 0);
-    fuzz_check(!blk_exp_find(export_names[0]) && !blk_exp_find(export_names[1]));
+    fuzz_check(!blk_exp_find(export_name(0)) && !blk_exp_find(export_name(1)));
     end(&world);
 }
 
