@@ -413,7 +413,7 @@ def run(tally, quick, trees):
             tally.section(f"{len(faults)} faults")
             for name in build.unseen_faults():
                 tally.leave_out(f"fault {name}", "it needs a store buffer, which is not simulated")
-            fault_starts(tally, faults, FAULT_FLAVOURS, 300, CRASHER_REPLAYS)  # five times what the table allows: CI machines are shared
+            fault_starts(tally, faults, FAULT_FLAVOURS, 120, CRASHER_REPLAYS)  # twice what the table allows: CI machines are shared
             for name, good, said in shown_cases():
                 tally.case(name, good, said)
             tally.end_section()
