@@ -62,15 +62,25 @@ static void read_client(FuzzInput *in, World *world, unsigned number, bool cut_o
     }
 }
 
-/* It negotiates more often than it may, and has gone before all that is refused: the next client may have come by then. */
-static void let_give_up(ScenarioScript *client)
+/*
+ * It negotiates more often than it may, and has gone before all that is refused: the next client may have come by then. Whether the
+ * monitor's thread notices that it has gone, or the vCPU, which keeps the main thread from its bottom halves meanwhile: which.
+ */
+static void let_give_up(ScenarioScript *client, uint8_t which)
 {
     client->negotiates = 2;
     client->step_count = STEPS_MAX;
     for (unsigned i = 0; i < STEPS_MAX - 1; i++) {
         client->steps[i] = (ScenarioStep){ .kind = STEP_COMMAND, .which = 1 };
     }
-    client->steps[STEPS_MAX - 1] = (ScenarioStep){ .kind = STEP_HANG_UP, .which = 1 };
+    client->steps[STEPS_MAX - 1] = (ScenarioStep){ .kind = STEP_HANG_UP, .which = which };
+}
+
+/* It negotiates, asks something more, and wants to know. */
+static void let_ask(ScenarioScript *client)
+{
+    client->waits = true;
+    client->negotiates = MAX(client->negotiates, 1);
 }
 
 static void read_scenario(FuzzInput *in, World *world)
@@ -86,7 +96,10 @@ static void read_scenario(FuzzInput *in, World *world)
         read_client(in, world, i, shape & 0x40);
     }
     if (shape & 0x20 && world->clients[0].shares) {
-        let_give_up(&world->clients[0]);
+        let_give_up(&world->clients[0], (uint8_t)(1 + (shape >> 4 & 1) * 3));
+        for (unsigned i = 1; shape & 0x08 && i < world->client_count; i++) {
+            let_ask(&world->clients[i]);
+        }
     }
 }
 
