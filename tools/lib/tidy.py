@@ -19,6 +19,9 @@ from common import BUILD, ROOT, CannotRun, call
 
 PROGRAM = "clang-tidy-19"
 SIMULATED = "-DWAKEFUZZ_SIMULATED"
+# How far the analyzer follows a function. Its own limit, 225,000 nodes, makes it take five times as long; over this tree it says nothing
+# more.
+ANALYZER_NODES = 20_000
 
 
 def one_for_each(entries):
@@ -84,12 +87,13 @@ def look(flavour, jobs):
     build, own = BUILD / flavour, BUILD / "tidy"
     chosen = one_for_each(json.loads((build / "compile_commands.json").read_text("utf-8")))
     files = [path for path in sources() if path in chosen]
-    memory = Memory(own / "silent", dependencies(build), call([PROGRAM, "--version"])[1] + (ROOT / ".clang-tidy").read_text("utf-8"))
+    limits = [f"--extra-arg={word}" for word in ("-Xclang", "-analyzer-config", "-Xclang", f"max-nodes={ANALYZER_NODES}")]
+    memory = Memory(own / "silent", dependencies(build), call([PROGRAM, "--version"])[1] + " ".join(limits) + (ROOT / ".clang-tidy").read_text("utf-8"))
     places = {path: memory.place(chosen[path]) for path in files}
     (own / "compile_commands.json").write_text(json.dumps([chosen[path] for path in files]), "utf-8")
 
     def run(path):
-        status, output = call([PROGRAM, "--quiet", "--warnings-as-errors=*", "-p", own, path])
+        status, output = call([PROGRAM, "--quiet", "--warnings-as-errors=*", *limits, "-p", own, path])
         if status == 0 and places[path]:
             places[path].touch()
         return status, output
