@@ -253,7 +253,9 @@ static int minimize(const char *program, Minimizer *m, const Recipe *original, c
     good = verify(m, program);
     print_result(m, &first, size, minimizer_now() - started);
     for (guint i = 0; i < m->others->len; i++) {
-        save_other(m, &g_array_index(m->others, MinimizerOther, i));
+        MinimizerOther other = g_array_index(m->others, MinimizerOther, i); /* to shrink it may find more, and the array moves */
+
+        save_other(m, &other);
     }
     return good ? 0 : 2;
 }
