@@ -166,13 +166,17 @@ static void name_crash(char *text, size_t size)
 static void judge_end(int status)
 {
     ProbeResult *to = &shared->result;
-    char text[OUTPUT_BYTES_MAX], functions[256];
+    char text[OUTPUT_BYTES_MAX], functions[256], *named;
     ssize_t length = pread(output, text, sizeof(text) - 1, 0);
     int number = shared->signal ? shared->signal : WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    bool said;
 
     text[MAX(length, 0)] = '\0';
     to->cut = true;
-    if (!shared->signal && probe_text_sanitizer(text, to)) {
+    named = probe_text_with_names(text);
+    said = !shared->signal && probe_text_sanitizer(named, to);
+    g_free(named);
+    if (said) {
         return;
     }
     name_crash(functions, sizeof(functions));
@@ -270,6 +274,30 @@ uint64_t probe_executions(void)
 uint64_t probe_forks(void)
 {
     return forks;
+}
+
+static void add_options(const char *variable, const char *options)
+{
+    const char *before = getenv(variable);
+    char *all = before ? g_strdup_printf("%s:%s", before, options) : g_strdup(options);
+
+    setenv(variable, all, 1);
+    g_free(all);
+}
+
+void probe_prepare(char **argv)
+{
+    static const char options[] = "symbolize=0:stack_trace_format='    #%n %p'";
+    static const char *const variables[] = { "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS", "MSAN_OPTIONS" };
+    const char *before = getenv(variables[0]);
+
+    if ((!__asan_init && !__tsan_init) || (before && strstr(before, options))) {
+        return;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(variables); i++) {
+        add_options(variables[i], options);
+    }
+    execv("/proc/self/exe", argv); /* options are read when a process starts; where this fails, it is slow */
 }
 
 void probe_init(void)

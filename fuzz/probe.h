@@ -32,6 +32,9 @@ typedef struct ProbeResult {
     uint32_t deviation_count;
 } ProbeResult;
 
+/* First of all: starts the program anew where a sanitizer is in it, with run-time options that make probes fast. */
+void probe_prepare(char **argv);
+
 /* After driver_init() and sched_install_fault_handler(). Exits with status 2 and a message where the machine cannot. Once. */
 void probe_init(void);
 

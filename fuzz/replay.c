@@ -288,6 +288,7 @@ __attribute__((weak)) int main(int argc, char **argv)
     };
     GOptionContext *context = g_option_context_new(NULL);
     GError *error = NULL;
+    char **arguments = g_strdupv(argv);
 
     program = argv[0];
     g_option_context_add_main_entries(context, entries, NULL);
@@ -297,6 +298,10 @@ __attribute__((weak)) int main(int argc, char **argv)
         return 2;
     }
     g_option_context_free(context);
+    if (describe || minimized || facts) {
+        probe_prepare(arguments);
+    }
+    g_strfreev(arguments);
     if (facts_at && !facts_watch(program, facts_at)) {
         return 2;
     }
