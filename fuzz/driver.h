@@ -41,6 +41,8 @@ void driver_stop_before(uint64_t step);
 
 /* Called, where it is not NULL, when a sanitizer begins to report what it has found; the process ends after that. On a fiber. */
 extern void (*driver_sanitizer_hook)(void);
+/* Called, where it is not NULL, with each piece of text that a sanitizer prints. */
+extern void (*driver_sanitizer_text)(const char *text);
 
 /* Print the report on the last execution. name: of the input's file, for the replay command; NULL: none. */
 void driver_report(FILE *stream, const CheckResult *verdict, const char *program, const char *name);

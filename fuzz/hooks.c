@@ -11,6 +11,7 @@
 #include "sched/sched.h"
 
 void (*driver_sanitizer_hook)(void);
+void (*driver_sanitizer_text)(const char *text);
 
 static void sanitizer_reports(void)
 {
@@ -46,5 +47,8 @@ void __sanitizer_on_print(const char *text)
 {
     if (strstr(text, "WARNING: MemorySanitizer")) {
         sanitizer_reports();
+    }
+    if (driver_sanitizer_text) {
+        driver_sanitizer_text(text);
     }
 }

@@ -102,6 +102,48 @@ bool description_is_finding(const Description *description)
     return description->verdict && strcmp(description->verdict, "none") != 0;
 }
 
+char *describe_finding(const Subject *subject, const char *action, Description *description)
+{
+    char **flavours = subject_flavours(subject), *found = NULL, *tried;
+    bool could = flavours;
+
+    for (unsigned i = 0; could && flavours[i] && !found; i++) {
+        could = describe(subject, flavours[i], description);
+        if (description_is_finding(description)) {
+            found = g_strdup(flavours[i]);
+        } else {
+            description_free(description);
+        }
+    }
+    if (could && !found) {
+        tried = g_strjoinv(" or ", flavours);
+        cli_fail("%s is no finding in flavour %s: nothing to %s (is it the right target, fault and flavour?)", subject->path,
+                 tried, action);
+        g_free(tried);
+    }
+    g_strfreev(flavours);
+    return found;
+}
+
+char *describe_finding_fast(const Subject *subject, const char *action)
+{
+    Description here, there;
+    char *flavour = describe_finding(subject, action, &here), *plain = subject_replay(subject, "plain");
+
+    if (flavour && plain && !subject->asked && strcmp(flavour, "plain") != 0 && describe(subject, "plain", &there)) {
+        if (strcmp(here.key, there.key) == 0) {
+            g_free(flavour);
+            flavour = g_strdup("plain");
+        }
+        description_free(&there);
+    }
+    if (flavour) {
+        description_free(&here);
+    }
+    g_free(plain);
+    return flavour;
+}
+
 /* The command that replays it, as one would type it in the folder of the sources. */
 static char *with_short_paths(const char *text, const char *program)
 {

@@ -20,6 +20,12 @@ void describe_many(const char *program, char *const *paths, Description *descrip
 void description_free(Description *description);
 bool description_is_finding(const Description *description);
 
+/* A flavour in which the subject is a finding, and what it is there: the one that is known, or else the first that has it. NULL with a
+ * message where there is none; action is what one cannot do then ("minimize"). Free it. */
+char *describe_finding(const Subject *subject, const char *action, Description *description);
+/* Plain, where the finding is the same there: that is the fastest. Else as describe_finding(), and where a flavour was asked for, that. */
+char *describe_finding_fast(const Subject *subject, const char *action);
+
 /* The whole report, as text; NULL with a message where there is none. Free it. */
 char *describe_report(const Subject *subject, const char *flavour);
 

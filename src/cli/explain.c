@@ -121,6 +121,22 @@ static int explain_as_page(const Subject *subject, const char *flavour, const Se
     return status;
 }
 
+/* The one that is known, or else the first in which it is a finding. */
+static char *flavour_of(const Subject *subject)
+{
+    Description description;
+    char *flavour;
+
+    if (subject->flavour) {
+        return subject_flavour(subject);
+    }
+    flavour = describe_finding(subject, "explain", &description);
+    if (flavour) {
+        description_free(&description);
+    }
+    return flavour;
+}
+
 int command_explain(int argc, char **argv)
 {
     SubjectOptions options = { NULL };
@@ -145,7 +161,7 @@ int command_explain(int argc, char **argv)
     } else if (!subject_find(rest[0], &options, &subject)) {
         status = CLI_COULD_NOT;
     } else {
-        flavour = subject_flavour(&subject);
+        flavour = flavour_of(&subject);
         status = !flavour        ? CLI_COULD_NOT
                  : settings.html ? explain_as_page(&subject, flavour, &settings)
                                  : explain_as_text(&subject, flavour);

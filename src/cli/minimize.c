@@ -3,7 +3,7 @@
  *
  * 1. The input is never written to; a result that is there already is not overwritten unless --force says so.
  * 2. It runs in flavour plain where the finding is the same there: that is the fastest one. A finding that only a sanitizer sees is
- *    minimized in the flavour where it was found. The result has been run there, too, before this says "done".
+ *    minimized in the flavour where it was found. The result is run there, too, and where it is another one there, minimized there.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -117,52 +117,16 @@ static void print_result(const Settings *settings, const Subject *subject, const
     g_free(forks);
 }
 
-/* ---- flavours */
-
-/* Plain, where the finding is the same there; else the flavour that it was found in. NULL with a message. Free it. */
-static char *choose_flavour(const Subject *subject)
-{
-    char *flavour = subject_flavour(subject), *plain;
-    Description here, there;
-
-    if (!flavour || !describe(subject, flavour, &here)) {
-        g_free(flavour);
-        return NULL;
-    }
-    if (!description_is_finding(&here)) {
-        cli_fail("%s is no finding in flavour %s: nothing to minimize (is it the right target, fault and flavour?)",
-                 subject->path, flavour);
-        g_clear_pointer(&flavour, g_free);
-    }
-    plain = subject_replay(subject, "plain");
-    if (flavour && plain && strcmp(flavour, "plain") != 0 && describe(subject, "plain", &there)) {
-        if (strcmp(here.verdict, there.verdict) == 0) {
-            g_free(flavour);
-            flavour = g_strdup("plain");
-        }
-        description_free(&there);
-    }
-    g_free(plain);
-    description_free(&here);
-    return flavour;
-}
-
 /* The result is the same finding in the flavour where it was found. */
-static bool holds_where_found(const Subject *subject, const Settings *settings, const char *verdict)
+static bool holds_where_found(const Subject *subject, const Settings *settings, const char *key)
 {
     Subject result = { .path = settings->output, .target = subject->target, .fault = subject->fault };
     Description description;
-    bool good;
+    bool good = !subject->flavour || (describe(&result, subject->flavour, &description) && strcmp(description.key, key) == 0);
 
-    if (!subject->flavour) {
-        return true;
+    if (subject->flavour) {
+        description_free(&description);
     }
-    good = describe(&result, subject->flavour, &description) && strcmp(description.verdict, verdict) == 0;
-    if (!good) {
-        cli_fail("in flavour %s %s is %s: --flavour %s minimizes it there", subject->flavour, settings->output,
-                 description.verdict ? description.verdict : "not to be run", subject->flavour);
-    }
-    description_free(&description);
     return good;
 }
 
@@ -200,34 +164,45 @@ static bool can_write(const Settings *settings)
     return good;
 }
 
-static int minimize(const Subject *subject, const Settings *settings)
+/* Returns what the program printed; NULL with a message. Free it. */
+static char *minimize_in(const Subject *subject, const Settings *settings, const char *flavour)
 {
-    char *flavour = can_write(settings) ? choose_flavour(subject) : NULL, *program, *verdict;
-    char *seconds = g_strdup_printf("%.3f", settings->seconds);
-    CliRun run = { .status = CLI_COULD_NOT };
-    int status = CLI_COULD_NOT;
-
-    if (!flavour) {
-        g_free(seconds);
-        return CLI_COULD_NOT;
-    }
-    program = subject_replay(subject, flavour);
+    char *program = subject_replay(subject, flavour), *seconds = g_strdup_printf("%.3f", settings->seconds), *said = NULL;
     const char *arguments[] = { program, "--minimize", subject->path, "--output", settings->output, "--seconds", seconds, NULL };
+    CliRun run = { .status = CLI_COULD_NOT };
 
     if (cli_run_visibly(arguments, &run) && run.status == CLI_DONE) {
-        verdict = value_of(run.out, "verdict");
-        if (holds_where_found(subject, settings, verdict) && write_report(subject, settings, flavour)) {
-            print_result(settings, subject, flavour, run.out);
-            status = CLI_DONE;
-        }
-        g_free(verdict);
+        said = g_strdup(run.out);
     } else if (run.out) {
         cli_fail("%s was not minimized: %s ended with exit status %d", subject->path, program, run.status);
     }
     cli_run_free(&run);
-    g_free(program);
-    g_free(flavour);
     g_free(seconds);
+    g_free(program);
+    return said;
+}
+
+static int minimize(const Subject *subject, const Settings *settings)
+{
+    char *flavour = can_write(settings) ? describe_finding_fast(subject, "minimize") : NULL, *said = NULL, *key = NULL;
+    int status = CLI_COULD_NOT;
+
+    if (flavour && (said = minimize_in(subject, settings, flavour))) {
+        key = value_of(said, "key");
+    }
+    if (key && !holds_where_found(subject, settings, key)) { /* the smaller one is none there any more: minimize it there, then */
+        g_free(said);
+        g_free(flavour);
+        flavour = g_strdup(subject->flavour);
+        said = minimize_in(subject, settings, flavour);
+    }
+    if (said && write_report(subject, settings, flavour)) {
+        print_result(settings, subject, flavour, said);
+        status = CLI_DONE;
+    }
+    g_free(key);
+    g_free(said);
+    g_free(flavour);
     return status;
 }
 

@@ -4,6 +4,7 @@
  *
  * 1. All of it is made before any of it is written, and what was written is taken back where the rest cannot be.
  * 2. Nothing is overwritten but a program that was generated before.
+ * 3. All of it is of one flavour: plain, where the finding is the same there; else the one of the sanitizer that sees it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -131,9 +132,28 @@ static char *object_of(const char *key)
     return object;
 }
 
+/* "use-after-free AddressSanitizer stack=a,b stack=c": the verdict and the functions, as words. Of what a sanitizer or a signal ended. */
+static char *words_of_key(const char *key)
+{
+    char **words = g_strsplit(key, " ", -1);
+    GString *text = g_string_new(words[0]);
+
+    for (guint i = 1; words[0] && words[i]; i++) {
+        if (g_str_has_prefix(words[i], "stack=")) {
+            g_string_append_printf(text, " %s", g_strdelimit(words[i] + strlen("stack="), ",", ' '));
+        }
+    }
+    g_strfreev(words);
+    return g_string_free(text, FALSE);
+}
+
 /* Words that stand in the report in this order: the verdict, the object of a lost wakeup, the token of verdict and functions. */
 static char *words_to_show(const Promotion *promotion)
 {
+    if (facts_flag(promotion->facts, "cut")) {
+        return words_of_key(facts_of_finding(promotion->facts, "key"));
+    }
+
     const char *verdict = facts_text(promotion->facts, "verdict"), *token = facts_text(promotion->facts, "token");
     char *object = object_of(facts_text(promotion->facts, "key")),
          *report = describe_report(promotion->subject, promotion->flavour);
@@ -151,7 +171,8 @@ static char *words_to_show(const Promotion *promotion)
 static bool make_list(Promotion *promotion)
 {
     GError *error = NULL;
-    char *before = NULL, *words;
+    char *before = NULL, *words, *where;
+    bool plain = strcmp(promotion->flavour, "plain") == 0;
 
     if (!promotion->subject->fault) {
         return true; /* the replay of the corpus is the test */
@@ -162,8 +183,11 @@ static bool make_list(Promotion *promotion)
         return false;
     }
     words = words_to_show(promotion);
-    promotion->list_text = g_strdup_printf("%s%s%-34s %s/%s  %s\n", before, g_str_has_suffix(before, "\n") ? "" : "\n",
-                                           promotion->subject->fault, promotion->subject->target, promotion->name, words);
+    where = g_strconcat(plain ? "" : promotion->flavour, plain ? "" : ":", promotion->subject->fault, NULL);
+    promotion->list_text = g_strdup_printf("%s%s%-34s %s/%s  %s\n", before,
+                                           !before[0] || g_str_has_suffix(before, "\n") ? "" : "\n", where,
+                                           promotion->subject->target, promotion->name, words);
+    g_free(where);
     g_free(words);
     g_free(before);
     return true;
@@ -254,7 +278,8 @@ static void tell(const Promotion *promotion)
     printf("  %s: %" G_GSIZE_FORMAT " byte%s; tools/check replays it in the core as it is, where it must be silent\n", corpus,
            promotion->input_bytes, promotion->input_bytes == 1 ? "" : "s");
     if (promotion->list_text) {
-        printf("  %s: and in %s, where it must show this (tests/corpus/shows)\n", list, promotion->subject->fault);
+        printf("  %s: and in %s, flavour %s, where it must show this (tests/corpus/shows)\n", list, promotion->subject->fault,
+               promotion->flavour);
     } else {
         printf("  that test fails until the bug is fixed; then tests/faults/NAME.patch keeps it found (CONTRIBUTING.md)\n");
     }
@@ -266,24 +291,25 @@ static void tell(const Promotion *promotion)
 
 /* ---- the whole */
 
-/* shows.list is held against flavour plain; what only a sanitizer sees cannot be there. */
-static bool choose_flavour(Promotion *promotion)
+/* A test would wait a minute for it each time, and its program has nothing to stop at after the last step. */
+static bool ends(const Promotion *promotion)
 {
-    Subject plain = *promotion->subject;
+    bool good = strcmp(facts_of_finding(promotion->facts, "verdict"), "timeout") != 0;
 
-    if (promotion->subject->fault) {
-        plain.flavour = (char *)"plain";
+    if (!good) {
+        cli_fail("%s does not end (%s): there is nothing that a test could wait for, and no step to walk to",
+                 promotion->subject->path, facts_of_finding(promotion->facts, "summary"));
     }
-    promotion->flavour = subject_flavour(&plain);
-    return promotion->flavour;
+    return good;
 }
 
 static int promote(Promotion *promotion)
 {
     char *folder = g_path_get_dirname(promotion->corpus), *list_folder = g_path_get_dirname(promotion->list);
     bool good = can_write_into(folder) && can_write_into(list_folder) && read_input(promotion) && is_new(promotion) &&
-                may_overwrite(promotion->program) && choose_flavour(promotion) &&
-                (promotion->facts = facts_read(promotion->subject, promotion->flavour, true)) &&
+                may_overwrite(promotion->program) &&
+                (promotion->flavour = describe_finding_fast(promotion->subject, "promote")) &&
+                (promotion->facts = facts_read(promotion->subject, promotion->flavour, true)) && ends(promotion) &&
                 is_silent_without_fault(promotion) && make_list(promotion) && make_program(promotion) && write_all(promotion);
 
     if (good) {

@@ -166,6 +166,7 @@ static bool by_options(Subject *subject, const SubjectOptions *options)
     if (options->flavour) {
         g_free(subject->flavour);
         subject->flavour = g_strdup(options->flavour);
+        subject->asked = true;
     }
     return subject->target;
 }
@@ -225,26 +226,34 @@ static void say_how_to_build(const Subject *subject, const char *flavour)
     g_free(program);
 }
 
-char *subject_flavour(const Subject *subject)
+char **subject_flavours(const Subject *subject)
 {
     static const char *const preferred[] = { "plain", "asan", "tsan", NULL };
+    const char *const known[] = { subject->flavour, NULL };
+    const char *const *flavours = subject->flavour ? known : preferred;
+    GPtrArray *built = g_ptr_array_new();
 
-    for (unsigned i = 0; !subject->flavour && preferred[i]; i++) {
-        char *program = subject_replay(subject, preferred[i]);
-
-        if (program) {
-            g_free(program);
-            return g_strdup(preferred[i]);
-        }
-    }
-    if (subject->flavour) {
-        char *program = subject_replay(subject, subject->flavour);
+    for (unsigned i = 0; flavours[i]; i++) {
+        char *program = subject_replay(subject, flavours[i]);
 
         if (program) {
-            g_free(program);
-            return g_strdup(subject->flavour);
+            g_ptr_array_add(built, g_strdup(flavours[i]));
         }
+        g_free(program);
     }
-    say_how_to_build(subject, subject->flavour ? subject->flavour : preferred[0]);
-    return NULL;
+    if (built->len == 0) {
+        say_how_to_build(subject, flavours[0]);
+        g_ptr_array_free(built, TRUE);
+        return NULL;
+    }
+    g_ptr_array_add(built, NULL);
+    return (char **)g_ptr_array_free(built, FALSE);
+}
+
+char *subject_flavour(const Subject *subject)
+{
+    char **flavours = subject_flavours(subject), *flavour = flavours ? g_strdup(flavours[0]) : NULL;
+
+    g_strfreev(flavours);
+    return flavour;
 }

@@ -16,6 +16,7 @@ typedef struct Subject {
     char *target;  /* never NULL */
     char *fault;   /* NULL: the core as it is */
     char *flavour; /* in which it was found or is wanted; NULL: not known */
+    bool asked;    /* that flavour was asked for on the command line */
 } Subject;
 
 /* What was said on the command line; NULL where it was not. */
@@ -43,5 +44,9 @@ char *subject_replay(const Subject *subject, const char *flavour);
  * to build it. Free it.
  */
 char *subject_flavour(const Subject *subject);
+
+/* Those in which to look for a finding, ended by NULL: the one that is known; else all that hunt and are built, that one first. NULL with a
+ * message where none is. Free with g_strfreev(). */
+char **subject_flavours(const Subject *subject);
 
 #endif

@@ -8,9 +8,18 @@ LIST = ROOT / "tests" / "corpus" / "shows.list"
 
 
 def entries():
-    """[(fault, path, [words])]"""
+    """[(flavour, fault, path, [words])]"""
     lines = [line.split() for line in LIST.read_text("utf-8").splitlines() if line.strip() and not line.startswith("#")]
-    return [(fault, ROOT / "corpus" / name, words) for fault, name, *words in lines]
+    return [(*(["plain"] + where.split(":"))[-2:], ROOT / "corpus" / name, words) for where, name, *words in lines]
+
+
+def report_of(program, path):
+    """What the program says of the file; of what a sanitizer or a signal ends, verdict and functions as `wakefuzz repro` has them."""
+    _, output = call([program, path], timeout=PATIENCE_S)
+    if "panic: " not in output:
+        fields = call([program, "--describe", path], timeout=PATIENCE_S)[1].split("\t")
+        return f"panic: {fields[1]} {fields[6]}\n{output}" if len(fields) == 8 else output
+    return output
 
 
 def missing(output, words):
@@ -24,12 +33,13 @@ def missing(output, words):
 
 
 def cases():
-    """Builds the faults' programs in plain, replays each entry and yields (name of the case, passed, what is to be said of it)."""
+    """Builds the faults' programs, replays each entry and yields (name of the case, passed, what is to be said of it)."""
     wanted = entries()
-    programs = {fault: build.program("plain", fault=fault, replay=True) for fault, _, _ in wanted}
-    build.build("plain", [build.goal("plain", path) for path in programs.values()])
-    for fault, path, words in wanted:
-        _, output = call([programs[fault], path], timeout=PATIENCE_S)
+    programs = {(flavour, fault): build.program(flavour, fault=fault, replay=True) for flavour, fault, _, _ in wanted}
+    for flavour in sorted({flavour for flavour, _ in programs}):
+        build.build(flavour, [build.goal(flavour, path) for (of, _), path in programs.items() if of == flavour])
+    for flavour, fault, path, words in wanted:
+        output = report_of(programs[flavour, fault], path)
         lost = missing(output, words)
-        yield (f"corpus/{path.relative_to(ROOT / 'corpus')} shows {fault}", lost is None,
+        yield (f"corpus/{path.relative_to(ROOT / 'corpus')} shows {fault}{'' if flavour == 'plain' else ' in ' + flavour}", lost is None,
                "" if lost is None else f"'{lost}' is not there in its place\n{last_lines(output, 8)}")
