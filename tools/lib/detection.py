@@ -16,6 +16,7 @@ HEADS = ("fault", "flavour", "found", "verdict", "executions", "worst", "seconds
 RIGHT = (2, 4, 5, 6, 7, 8, 9, 10)
 CAUSE_KEYS = ("Cause-write", "Cause-check", "Cause-function")
 CAUSE = re.compile(r"^\s*cause\b")
+WAKEUPS = {"missed-wakeup", "late-wakeup"}
 SLACK_S = 60  # beyond its time, for a process that starts slowly or does not stop
 MINIMIZED_STARTS = 3  # of each fault: their crashers are minimized for the table
 MINIMIZE_S = 60
@@ -43,6 +44,12 @@ class Start:
     def right(self):
         """Found: with a verdict that the fault's header allows in this flavour."""
         return self.verdict() in build.fault_verdicts(build.fault_header(self.fault), self.flavour)
+
+    def has_cause(self):
+        """Is there a root cause to be named? Of a fault that may also end otherwise than in a lost wakeup, only where it is one."""
+        header = build.fault_header(self.fault)
+        lost = set(build.fault_verdicts(header, self.flavour)) & WAKEUPS
+        return has_cause(header) and (not lost or self.verdict() in WAKEUPS)
 
     def cause_missed(self):
         """What the report's root cause should name by the fault's header, and does not."""
@@ -169,7 +176,8 @@ def row(fault, flavour, starts):
             other[start.verdict()] = other.get(start.verdict(), 0) + 1
     executions = [start.executions() for start in good]
     walls = [start.wall_s() for start in good]
-    cause = f"{sum(not start.cause_missed() for start in good)}/{len(good)}" if has_cause(build.fault_header(fault)) else "-"
+    told = [start for start in good if start.has_cause()]
+    cause = f"{sum(not start.cause_missed() for start in told)}/{len(told)}" if told else "-"
     return (fault, flavour, f"{len(good)}/{len(starts)}",
             ", ".join(build.fault_verdicts(build.fault_header(fault), flavour)),
             show.thousands(_median(executions)), show.thousands(_worst(executions)), _seconds(_median(walls)), _seconds(_worst(walls)),

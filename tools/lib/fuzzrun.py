@@ -37,8 +37,8 @@ HASH_NAME = re.compile(r"-([0-9a-f]{40})$")
 # How a sanitizer's summary is called in the closed list of verdicts; what is not listed keeps the sanitizer's word.
 SANITIZER_VERDICTS = (
     ("data race", "data-race"),
-    ("use-after-free", "use-after-free"),
-    ("use-after-scope", "use-after-free"),
+    ("use-after", "use-after-free"),
+    ("double-free", "use-after-free"),
     ("stack-overflow", "stack-overflow"),
     ("undefined-behavior", "undefined"),
     ("leak", "leak"),
