@@ -172,7 +172,7 @@ def fault_starts(tally, names, seconds, replays):
             tally.case(f"fault {start.fault} found in {HUNTED}", start.right(), f"{start.verdict()}\n{start.run.output()[-3000:]}")
             if start.right():
                 missed = start.cause_missed()
-                if detection.has_cause(build.fault_header(start.fault)):
+                if start.has_cause():
                     tally.case(f"fault {start.fault}: the report names the cause", not missed,
                                f"{' and '.join(missed)} not named:\n{start.report.text_from_first_line()}")
                 replay_crasher(tally, start, replays)
