@@ -1,6 +1,7 @@
 /*
  * wakefuzz COMMAND [OPTION...] [ARGUMENT...]: what one does with findings and with what finds them. docs/cli.md tells it all.
  */
+#include <errno.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,6 +37,16 @@ static void print_help(FILE *out)
     fputs("\nwakefuzz COMMAND --help lists the options. Exit status: 0 done, 1 a finding, 2 it could not.\n", out);
 }
 
+/* What was printed may not have arrived: the disk behind "> FILE" is full. */
+static int finish(int status)
+{
+    errno = 0;
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        return cli_fail("cannot write what was to be printed%s%s", errno ? ": " : "", errno ? g_strerror(errno) : "");
+    }
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     setlocale(LC_CTYPE, "");
@@ -46,11 +57,11 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_help(stdout);
-        return CLI_DONE;
+        return finish(CLI_DONE);
     }
     if (strcmp(argv[1], "--version") == 0) {
         puts("wakefuzz " WAKEFUZZ_VERSION);
-        return CLI_DONE;
+        return finish(CLI_DONE);
     }
     if (strcmp(argv[1], "--complete") == 0) {
         return complete(argc - 2, argv + 2);
@@ -58,7 +69,7 @@ int main(int argc, char **argv)
     for (const Command *command = commands; command->name; command++) {
         if (strcmp(argv[1], command->name) == 0) {
             cli_set_command(argv[1]);
-            return command->run(argc - 1, argv + 1);
+            return finish(command->run(argc - 1, argv + 1));
         }
     }
     return cli_fail("there is no command '%s' (wakefuzz --help lists them)", argv[1]);

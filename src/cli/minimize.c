@@ -165,9 +165,9 @@ static bool can_write(const Settings *settings)
 }
 
 /* Returns what the program printed; NULL with a message. Free it. */
-static char *minimize_in(const Subject *subject, const Settings *settings, const char *flavour)
+static char *minimize_in(const Subject *subject, const Settings *settings, const char *flavour, double at_most)
 {
-    char *program = subject_replay(subject, flavour), *seconds = g_strdup_printf("%.3f", settings->seconds), *said = NULL;
+    char *program = subject_replay(subject, flavour), *seconds = g_strdup_printf("%.3f", at_most), *said = NULL;
     const char *arguments[] = { program, "--minimize", subject->path, "--output", settings->output, "--seconds", seconds, NULL };
     CliRun run = { .status = CLI_COULD_NOT };
 
@@ -184,17 +184,19 @@ static char *minimize_in(const Subject *subject, const Settings *settings, const
 
 static int minimize(const Subject *subject, const Settings *settings)
 {
-    char *flavour = can_write(settings) ? describe_finding_fast(subject, "minimize") : NULL, *said = NULL, *key = NULL;
+    char *flavour = can_write(settings) ? describe_finding_fast(subject, "minimize") : NULL, *said = NULL, *key = NULL, *stopped;
     int status = CLI_COULD_NOT;
 
-    if (flavour && (said = minimize_in(subject, settings, flavour))) {
+    if (flavour && (said = minimize_in(subject, settings, flavour, settings->seconds))) {
         key = value_of(said, "key");
     }
     if (key && !holds_where_found(subject, settings, key)) { /* the smaller one is none there any more: minimize it there, then */
+        stopped = value_of(said, "stopped"); /* Ctrl-C, or the time is over: then the finding as it was stands */
         g_free(said);
         g_free(flavour);
         flavour = g_strdup(subject->flavour);
-        said = minimize_in(subject, settings, flavour);
+        said = minimize_in(subject, settings, flavour, strcmp(stopped, "yes") == 0 ? 0.001 : settings->seconds);
+        g_free(stopped);
     }
     if (said && write_report(subject, settings, flavour)) {
         print_result(settings, subject, flavour, said);

@@ -57,6 +57,14 @@ class BadInputTest(kit.FolderTest):
 
     # ---- folders that cannot be written to, and full ones
 
+    def test_what_is_printed_onto_a_full_disk(self):
+        for arguments in (["list"], ["--help"], ["--version"], ["explain", "--fault", kit.FAULT, "--flavour", "plain", self.file(NAME, kit.finding())]):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([kit.PROGRAM, *arguments], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, encoding="utf-8",
+                                      timeout=kit.PATIENCE_S, check=False)
+            self.assertEqual(done.returncode, 2, arguments)
+            self.assertRegex(done.stderr, r"\Awakefuzz[a-z ]*: cannot write what was to be printed.*\n\Z")
+
     def test_minimize_into_a_folder_that_is_read_only(self):
         self.nothing_done("read-only", "minimize", self.folder / "small" / NAME, says="cannot write into")
 
