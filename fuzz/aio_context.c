@@ -19,6 +19,7 @@
 #define ASKERS_MAX  4u
 #define POLL_ROUNDS 4u
 #define TIMER_NS    1000000
+#define GUESTS      4u /* each but the first is scheduled while the bottom half for those before may wait */
 
 typedef enum Way {
     BY_SHARED_BH,
@@ -40,7 +41,9 @@ typedef struct Asker {
     Way way;
     unsigned rounds;
     unsigned place; /* 0: main context, 1: iohandler context, 2: io thread */
-    bool with_glib; /* BY_THREAD */
+    bool with_glib; /* BY_THREAD, as what follows */
+    unsigned guests; /* coroutines in the thread, still to end; under lock */
+    AioContext *visited;
     bool idly;      /* AS_VCPU_POLLING: without a bottom half of its own, which would wake everybody */
     AioContext *ctx;
     EventNotifier notifier;
@@ -275,7 +278,41 @@ static void poll_as_vcpu(Asker *asker, bool waits)
     bql_unlock();
 }
 
-/* An io thread that is stopped again at once. */
+static void coroutine_fn guest_entry(void *opaque)
+{
+    Asker *asker = opaque;
+
+    qemu_mutex_lock(&asker->lock);
+    asker->guests--;
+    qemu_cond_signal(&asker->answered);
+    qemu_mutex_unlock(&asker->lock);
+}
+
+/* In an io thread that stays. The last of the guests may end, and their thread with it, before this has returned. */
+static void send_guests(void *opaque)
+{
+    Asker *asker = opaque;
+    AioContext *visited = asker->visited;
+    unsigned guests = asker->guests;
+
+    for (unsigned i = 0; i < guests; i++) {
+        aio_co_schedule(visited, qemu_coroutine_create(guest_entry, asker));
+    }
+}
+
+static void have_guests(Asker *asker, IOThread *thread)
+{
+    asker->guests = GUESTS;
+    asker->visited = iothread_get_aio_context(thread);
+    aio_bh_schedule_oneshot(asker->ctx, send_guests, asker);
+    qemu_mutex_lock(&asker->lock);
+    while (asker->guests) {
+        qemu_cond_wait(&asker->answered, &asker->lock);
+    }
+    qemu_mutex_unlock(&asker->lock);
+}
+
+/* An io thread that is stopped again at once, or when those have ended that another thread has sent. */
 static void come_and_go(Asker *asker)
 {
     IOThread *thread = asker->with_glib ? iothread_new_with_g_main_context("passer-by") : iothread_new("passer-by");
@@ -283,6 +320,9 @@ static void come_and_go(Asker *asker)
     fuzz_check(thread != NULL);
     if (asker->with_glib) {
         iothread_get_g_main_context(thread);
+    }
+    if (asker->place == 2) {
+        have_guests(asker, thread);
     }
     iothread_destroy(thread);
 }
