@@ -1,0 +1,218 @@
+/*
+ * Target luring: coroutines of an io thread read and write a file by two rings, alone or several in a batch, while the kernel completes at
+ * once, later, in part or not at all.
+ *
+ * Invariants: each request ends once; what is read is what was written last, or what was there at the start where nobody has written;
+ * a request fails only where the disk has faults; at the end nothing is in the queue.
+ *
+ * The empty scenario is one coroutine with one read that the kernel completes at once.
+ */
+#include <glib.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/defer_call.h"
+#include "core/luring.h"
+#include "fuzz/fuzz.h"
+#include "fuzz/scenario.h"
+#include "fuzz/scenario_disk.h"
+
+#define WORKERS_MAX 4u
+#define OPS_MAX     4u
+#define BLOCK       (2 * CLUSTER) /* of which half may be moved */
+
+struct World;
+
+typedef struct Worker {
+    struct World *world;
+    unsigned number;
+    unsigned op_count;
+    uint8_t ops[OPS_MAX];
+    uint8_t data[BLOCK] __attribute__((aligned(512)));
+    uint8_t holds[2]; /* its clusters; 0: nobody knows */
+} Worker;
+
+typedef struct World {
+    Scenario scenario;
+    AioContext *ctx;
+    LuringState *ring;
+    int fd;
+    bool faults;
+    bool batched; /* the workers begin inside of one section of deferred calls */
+    Worker workers[WORKERS_MAX];
+    unsigned worker_count;
+} World;
+
+/* ---- workers: coroutines of the io thread. Each has the block of its number. */
+
+static void check_result(const Worker *worker, int ret)
+{
+    fuzz_check(ret == 0 || worker->world->faults);
+}
+
+static void coroutine_fn read_block(Worker *worker)
+{
+    QEMUIOVector qiov;
+    int ret;
+
+    qemu_iovec_init_buf(&qiov, worker->data, BLOCK);
+    memset(worker->data, 0, BLOCK);
+    ret = luring_co_submit(worker->world->ring, worker->world->fd, (uint64_t)worker->number * BLOCK, &qiov, QEMU_AIO_READ);
+    check_result(worker, ret);
+    for (unsigned i = 0; ret == 0 && worker->holds[0] && i < BLOCK; i++) {
+        fuzz_check(worker->data[i] == worker->holds[i / CLUSTER]);
+    }
+}
+
+static void coroutine_fn write_block(Worker *worker, uint8_t pattern)
+{
+    QEMUIOVector qiov;
+    int ret;
+
+    qemu_iovec_init_buf(&qiov, worker->data, BLOCK);
+    memset(worker->data, pattern, BLOCK);
+    ret = luring_co_submit(worker->world->ring, worker->world->fd, (uint64_t)worker->number * BLOCK, &qiov, QEMU_AIO_WRITE);
+    check_result(worker, ret);
+    worker->holds[0] = worker->holds[1] = ret == 0 ? pattern : 0;
+}
+
+static void coroutine_fn flush(Worker *worker)
+{
+    check_result(worker, luring_co_submit(worker->world->ring, worker->world->fd, 0, NULL, QEMU_AIO_FLUSH));
+}
+
+static void coroutine_fn worker_entry(void *opaque)
+{
+    Worker *worker = opaque;
+
+    for (unsigned i = 0; i < worker->op_count; i++) {
+        switch (worker->ops[i] & 3) {
+        case 2:
+            write_block(worker, (uint8_t)(1 + worker->number * OPS_MAX + i));
+            break;
+        case 3:
+            flush(worker);
+            break;
+        default:
+            read_block(worker);
+            break;
+        }
+        if (worker->ops[i] & 4) {
+            scenario_pause();
+        }
+    }
+    scenario_leave(&worker->world->scenario);
+}
+
+/* In the io thread. */
+static void start_workers(void *opaque)
+{
+    World *world = opaque;
+
+    if (world->batched) {
+        defer_call_begin();
+    }
+    for (unsigned i = 0; i < world->worker_count; i++) {
+        qemu_coroutine_enter(qemu_coroutine_create(worker_entry, &world->workers[i]));
+    }
+    if (world->batched) {
+        defer_call_end();
+    }
+}
+
+/* ---- the scenario */
+
+static void attach(void *opaque)
+{
+    World *world = opaque;
+
+    luring_attach_aio_context(world->ring, world->ctx);
+}
+
+static void detach(void *opaque)
+{
+    World *world = opaque;
+
+    fuzz_check(luring_in_queue(world->ring) == 0);
+    luring_detach_aio_context(world->ring, world->ctx);
+}
+
+static void note_event(LuringEvent event)
+{
+    static const char *const names[] = {
+        [LURING_RESUBMITTED] = "short-read-goes-back-into-the-queue",
+        [LURING_RESUBMITTED_WHILE_SUBMITTING] = "submission-submits-again",
+        [LURING_COMPLETED_INSIDE_SUBMIT] = "completion-inside-submit",
+    };
+
+    fuzz_reached(names[event]);
+}
+
+static void open_file(World *world, bool direct)
+{
+    const char *path = fuzz_file("disk");
+
+    world->fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | (direct ? O_DIRECT : 0), 0600);
+    fuzz_check(world->fd >= 0);
+    unlink(path);
+    fuzz_check(ftruncate(world->fd, DISK_BYTES) == 0);
+    scenario_disk_fill(world->fd);
+}
+
+static void read_worker(FuzzInput *in, World *world, unsigned number)
+{
+    Worker *worker = &world->workers[number];
+
+    worker->world = world;
+    worker->number = number;
+    worker->op_count = fuzz_range(in, 1, OPS_MAX);
+    for (unsigned i = 0; i < worker->op_count; i++) {
+        worker->ops[i] = fuzz_byte(in);
+    }
+}
+
+static void run(FuzzInput *in)
+{
+    World world = { 0 };
+    uint8_t shape = fuzz_byte(in);
+    uint8_t before[BLOCK] __attribute__((aligned(512)));
+
+    world.worker_count = 1 + shape % WORKERS_MAX;
+    world.batched = shape & 4;
+    world.faults = shape & 8;
+    for (unsigned i = 0; i < world.worker_count; i++) {
+        read_worker(in, &world, i);
+    }
+    scenario_begin(&world.scenario, 1);
+    world.ctx = scenario_context(&world.scenario, 1);
+    aio_context_set_poll_params(world.ctx, shape & 64 ? 4 : 0);
+    luring_trace_hook = note_event;
+    world.ring = luring_init(shape & 32 ? 2 : LURING_MAX_ENTRIES);
+    fuzz_check(world.ring != NULL);
+    open_file(&world, shape & 16);
+    for (unsigned i = 0; i < world.worker_count; i++) {
+        fuzz_check(pread(world.fd, before, BLOCK, (off_t)i * BLOCK) == BLOCK);
+        world.workers[i].holds[0] = before[0];
+        world.workers[i].holds[1] = before[CLUSTER];
+        scenario_enter(&world.scenario);
+    }
+    fuzz_disk_faults(world.faults, false);
+    aio_wait_bh_oneshot(world.ctx, attach, &world);
+    aio_bh_schedule_oneshot(world.ctx, start_workers, &world);
+    scenario_wait(&world.scenario);
+    aio_wait_bh_oneshot(world.ctx, detach, &world);
+    luring_cleanup(world.ring);
+    close(world.fd);
+    scenario_end(&world.scenario);
+}
+
+static const char *const windows[] = {
+    "short-read-goes-back-into-the-queue",
+    "submission-submits-again",
+    "completion-inside-submit",
+    NULL,
+};
+
+const FuzzTarget fuzz_target = { .name = "luring", .run = run, .windows = windows };
