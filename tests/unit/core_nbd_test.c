@@ -230,7 +230,7 @@ static void test_requests_are_sent_again(void)
     start(&test, requests, SECTORS);
     test_co_wait_all();
     check(requests, SECTORS, 0);
-    g_assert_cmpint(test.server.attempts, ==, 2);
+    g_assert_cmpint(qatomic_read(&test.server.attempts), ==, 2);
     down(&test);
 }
 
@@ -257,7 +257,7 @@ static void test_delay_ends(void)
     start(&test, requests, 2);
     test_co_wait_all();
     check(requests, 2, -EIO);
-    g_assert_cmpint(test.server.attempts, >=, 2);
+    g_assert_cmpint(qatomic_read(&test.server.attempts), >=, 2);
     down(&test);
 }
 
