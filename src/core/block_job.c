@@ -132,6 +132,7 @@ void *block_job_create(const char *id, const BlockJobDriver *driver, BlockDriver
                        void (*cb)(void *opaque, int ret), void *opaque)
 {
     BlockJob *job;
+    int error;
 
     core_assert(driver->job_driver.free == block_job_free);
     core_assert(speed >= 0);
@@ -146,8 +147,10 @@ void *block_job_create(const char *id, const BlockJobDriver *driver, BlockDriver
         }
         block_job_attach(job, "main node", bs);
     }
+    error = errno; /* the end of the section lets others go on, who may change it */
     bdrv_graph_wrunlock();
     bdrv_drain_all_end();
+    errno = error;
     return job;
 }
 

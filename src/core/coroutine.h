@@ -41,9 +41,6 @@ Coroutine *qemu_coroutine_create_named(const char *name, CoroutineEntry *entry, 
  */
 void qemu_coroutine_enter(Coroutine *co);
 
-/* The same, only if co is not entered now. */
-void qemu_coroutine_enter_if_inactive(Coroutine *co);
-
 /* The same, and from now on ctx is the context in which co goes on. ctx must be the calling thread's current one. */
 void qemu_aio_coroutine_enter(AioContext *ctx, Coroutine *co);
 

@@ -30,18 +30,6 @@ static inline void qemu_iovec_init_buf(QEMUIOVector *qiov, void *buf, size_t byt
     qiov->size = bytes;
 }
 
-/* Pieces that the caller keeps. */
-static inline void qemu_iovec_init_external(QEMUIOVector *qiov, struct iovec *iov, int niov)
-{
-    qiov->iov = iov;
-    qiov->niov = niov;
-    qiov->nalloc = 0;
-    qiov->size = 0;
-    for (int i = 0; i < niov; i++) {
-        qiov->size += iov[i].iov_len;
-    }
-}
-
 /* A list of its own, with room for alloc_hint pieces and no piece yet; to be destroyed. */
 void qemu_iovec_init(QEMUIOVector *qiov, int alloc_hint);
 void qemu_iovec_destroy(QEMUIOVector *qiov);

@@ -75,8 +75,6 @@ void call_rcu1(struct rcu_head *head, RCUCBFunc *func);
         _Static_assert(offsetof(__typeof__(*(object)), field) == 0, "the rcu_head must be the first field"); \
         call_rcu1(&(object)->field, (func));                                                                 \
     })
-#define g_free_rcu(object, field) call_rcu(object, rcu_g_free, field)
-void rcu_g_free(struct rcu_head *head);
 
 /* Wait until all callbacks that this thread has asked for have run. Any thread outside of sections and callbacks; blocks, and
  * drops the big lock meanwhile, if the caller has it. */

@@ -142,11 +142,6 @@ void call_rcu1(struct rcu_head *node, RCUCBFunc *func)
     qemu_event_set(&rcu_call_ready_event);
 }
 
-void rcu_g_free(struct rcu_head *node)
-{
-    g_free(node);
-}
-
 /* ------------------------------------------------------------------------------------------- draining */
 
 typedef struct RcuDrain {

@@ -51,50 +51,6 @@ void qemu_mutex_unlock(QemuMutex *mutex)
     check(pthread_mutex_unlock(&mutex->lock), __func__);
 }
 
-int qemu_mutex_trylock(QemuMutex *mutex)
-{
-    int error;
-
-    core_assert(mutex->initialized);
-    error = pthread_mutex_trylock(&mutex->lock);
-    if (error == EBUSY) {
-        return -EBUSY;
-    }
-    check(error, __func__);
-    return 0;
-}
-
-void qemu_rec_mutex_init(QemuRecMutex *mutex)
-{
-    pthread_mutexattr_t attributes;
-
-    check(pthread_mutexattr_init(&attributes), __func__);
-    check(pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE), __func__);
-    check(pthread_mutex_init(&mutex->m.lock, &attributes), __func__);
-    check(pthread_mutexattr_destroy(&attributes), __func__);
-    mutex->m.initialized = true;
-}
-
-void qemu_rec_mutex_destroy(QemuRecMutex *mutex)
-{
-    qemu_mutex_destroy(&mutex->m);
-}
-
-void qemu_rec_mutex_lock(QemuRecMutex *mutex)
-{
-    qemu_mutex_lock(&mutex->m);
-}
-
-void qemu_rec_mutex_unlock(QemuRecMutex *mutex)
-{
-    qemu_mutex_unlock(&mutex->m);
-}
-
-int qemu_rec_mutex_trylock(QemuRecMutex *mutex)
-{
-    return qemu_mutex_trylock(&mutex->m);
-}
-
 /* ---- conditions ---- */
 
 void qemu_cond_init(QemuCond *cond)
@@ -261,14 +217,4 @@ void *qemu_thread_join(QemuThread *thread)
 
     check(pthread_join(thread->thread, &result), __func__);
     return result;
-}
-
-void qemu_thread_get_self(QemuThread *thread)
-{
-    thread->thread = pthread_self();
-}
-
-bool qemu_thread_is_self(const QemuThread *thread)
-{
-    return pthread_equal(pthread_self(), thread->thread);
 }

@@ -17,10 +17,6 @@ typedef struct QemuMutex {
     bool initialized;
 } QemuMutex;
 
-typedef struct QemuRecMutex {
-    QemuMutex m;
-} QemuRecMutex;
-
 typedef struct QemuCond {
     pthread_cond_t cond; /* its timed waits use CLOCK_MONOTONIC */
     bool initialized;
@@ -43,15 +39,6 @@ void qemu_mutex_init(QemuMutex *mutex);
 void qemu_mutex_destroy(QemuMutex *mutex);
 void qemu_mutex_lock(QemuMutex *mutex);
 void qemu_mutex_unlock(QemuMutex *mutex);
-/* Returns 0 when the lock was taken, -EBUSY when somebody holds it. */
-int qemu_mutex_trylock(QemuMutex *mutex);
-
-/* The same, but its holder may lock it again, and must unlock it as often. */
-void qemu_rec_mutex_init(QemuRecMutex *mutex);
-void qemu_rec_mutex_destroy(QemuRecMutex *mutex);
-void qemu_rec_mutex_lock(QemuRecMutex *mutex);
-void qemu_rec_mutex_unlock(QemuRecMutex *mutex);
-int qemu_rec_mutex_trylock(QemuRecMutex *mutex);
 
 void qemu_cond_init(QemuCond *cond);
 void qemu_cond_destroy(QemuCond *cond);
@@ -82,8 +69,6 @@ int qemu_sem_timedwait(QemuSemaphore *sem, int timeout_ms);
 void qemu_thread_create(QemuThread *thread, const char *name, void *(*function)(void *), void *argument, int mode);
 /* Blocks until the thread has ended; returns what its function returned. Joinable threads only, once each. */
 void *qemu_thread_join(QemuThread *thread);
-void qemu_thread_get_self(QemuThread *thread);
-bool qemu_thread_is_self(const QemuThread *thread);
 
 /*
  * The big lock. The main thread holds it except while main_loop_wait() sleeps; any other thread that holds it counts

@@ -149,14 +149,6 @@ void timer_init_ms(QEMUTimer *timer, QEMUClockType type, QEMUTimerCB *cb, void *
     timer_init_full(timer, qemu_main_loop_get_timer_list(), type, SCALE_MS, cb, opaque);
 }
 
-QEMUTimer *timer_new_ns(QEMUClockType type, QEMUTimerCB *cb, void *opaque)
-{
-    QEMUTimer *timer = g_new0(QEMUTimer, 1);
-
-    timer_init_ns(timer, type, cb, opaque);
-    return timer;
-}
-
 QEMUTimer *timer_new_ms(QEMUClockType type, QEMUTimerCB *cb, void *opaque)
 {
     QEMUTimer *timer = g_new0(QEMUTimer, 1);
@@ -258,13 +250,6 @@ void timer_del(QEMUTimer *timer)
 bool timer_pending(QEMUTimer *timer)
 {
     return timer_expire_time_ns(timer) >= 0;
-}
-
-bool timer_expired(QEMUTimer *timer, int64_t current_time)
-{
-    int64_t expire_time = timer_expire_time_ns(timer);
-
-    return expire_time >= 0 && expire_time <= current_time * timer->scale;
 }
 
 int64_t timer_expire_time_ns(QEMUTimer *timer)

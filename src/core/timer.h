@@ -67,7 +67,6 @@ bool timerlist_run_timers(QEMUTimerList *list);
 void timer_init_full(QEMUTimer *timer, QEMUTimerList *list, QEMUClockType type, int scale, QEMUTimerCB *cb, void *opaque);
 void timer_init_ns(QEMUTimer *timer, QEMUClockType type, QEMUTimerCB *cb, void *opaque);
 void timer_init_ms(QEMUTimer *timer, QEMUClockType type, QEMUTimerCB *cb, void *opaque);
-QEMUTimer *timer_new_ns(QEMUClockType type, QEMUTimerCB *cb, void *opaque);
 QEMUTimer *timer_new_ms(QEMUClockType type, QEMUTimerCB *cb, void *opaque);
 /* Deletes the timer; NULL is allowed. The callback must not be running in another thread. */
 void timer_free(QEMUTimer *timer);
@@ -82,8 +81,6 @@ void timer_mod_anticipate_ns(QEMUTimer *timer, int64_t expire_time_ns);
 /* Disarms it. Does not wait for a callback that is already running in another thread. Any thread. */
 void timer_del(QEMUTimer *timer);
 bool timer_pending(QEMUTimer *timer);
-/* Whether the timer is pending and due at current_time, which is in its scale. */
-bool timer_expired(QEMUTimer *timer, int64_t current_time);
 /* -1 when not pending. */
 int64_t timer_expire_time_ns(QEMUTimer *timer);
 
