@@ -74,6 +74,25 @@ static Table *hole_table(const Coverage *coverage)
     return table;
 }
 
+static Table *side_table(const Coverage *coverage)
+{
+    static const TableColumn columns[] = { { "file", TABLE_TEXT },
+                                           { "line", TABLE_NUMBER },
+                                           { "function", TABLE_TEXT },
+                                           { "never", TABLE_TEXT },
+                                           { NULL, TABLE_TEXT } };
+    Table *table = table_new(columns);
+
+    for (guint i = 0; i < coverage->sides->len; i++) {
+        const CoverageSide *side = &g_array_index(coverage->sides, CoverageSide, i);
+        char *line = number(side->line);
+
+        table_add(table, side->path, line, side->function, side->side ? "true" : "false", NULL);
+        g_free(line);
+    }
+    return table;
+}
+
 static bool has_file(const Coverage *coverage, const char *path)
 {
     bool has = false;
@@ -141,8 +160,8 @@ void coverage_print(const Coverage *coverage, const char *folder, bool json)
     char **absent = absent_files(coverage, folder);
 
     if (json) {
-        table_finish_all("files", file_table(coverage, false), "unreached", hole_table(coverage), "absent", absent_table(absent),
-                         NULL);
+        table_finish_all("files", file_table(coverage, false), "unreached", hole_table(coverage), "sides", side_table(coverage),
+                         "absent", absent_table(absent), NULL);
     } else {
         table_finish(file_table(coverage, true), false);
         print_holes(coverage, absent);
