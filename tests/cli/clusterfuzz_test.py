@@ -1,29 +1,18 @@
 """
 What ClusterFuzz makes of our logs: for each verdict, in each flavour that has it, the log of a real fuzzer (every_verdict.c) is put to the
-rules by which ClusterFuzz reads one. They are written down here as far as they touch us:
-
-  1. "panic: MESSAGE" at the start of a line is an assertion whose state begins with MESSAGE; a later one replaces an earlier one.
-  2. Frames are "#N 0xADDRESS in FUNCTION ..."; three lines of state at most, the message being one.
-  3. Frames of fuzzing engine, sanitizers and libc are left out, and those whose names begin with abort, free, main or new, or hold "assert".
-  4. Numbers in the state do not count, and a line is cut after 80 characters.
-  5. A sanitizer's report has its own kind; libFuzzer's "timeout" wins over everything.
-  6. Two states that share two lines of three are one bug, unless FuzzerHash= stands in them: then they are one if they are equal.
+rules by which ClusterFuzz reads one (tools/lib/clusterfuzz.py). tests/oss-fuzz/crashers does the same for each fault.
 
     python3 -m unittest discover -s tests/cli -p 'clusterfuzz_test.py'
 """
 
 import re
+import sys
 import unittest
 
 import kit
 
-PANIC = re.compile(r"panic: (.*)")
-SANITIZER = re.compile(r".*(?:ERROR: AddressSanitizer|WARNING: ThreadSanitizer): ([^(:;]+)|(?:.*): runtime error: (.*)")
-TIMEOUT = re.compile(r".*ERROR:\s*libFuzzer:\s*timeout")
-FRAME = re.compile(r"\s*#\d+\s+(?:0x[0-9a-f]+\s+)?(?:in )?([A-Za-z_][\w:]*)")  # ThreadSanitizer's have no addresses
-LEFT_OUT = re.compile(r"abort|free|main|new|malloc|calloc|realloc|fuzzer::|__sanitizer|__asan|__tsan|__ubsan|__interceptor_|__pthread_kill|__libc_|"
-                      r"_start|raise$|gsignal|LLVMFuzzerTestOneInput|.*assert")
-LINES, LINE_BYTES = 3, 80
+sys.path.insert(0, str(kit.ROOT / "tools" / "lib"))
+from clusterfuzz import Crash
 
 # verdict: (first byte of the input, flavours, functions of the state below the message)
 OURS = {
@@ -45,28 +34,6 @@ SANITIZERS = {
 }
 ONLY_BY_REPLAY = {"nondeterminism": 14}  # a fuzzer runs nothing twice
 FLAVOURS = ("plain", "asan", "tsan")
-
-
-class Crash:
-    """Kind and state of a log, by the rules above."""
-
-    def __init__(self, log):
-        self.kind, self.state, timeout = None, [], False
-        for line in log.splitlines():
-            if (match := PANIC.match(line)):
-                self.kind, self.state = "ASSERT", [match[1]]
-            elif (match := SANITIZER.match(line)):
-                self.kind, self.state = (match[1] or match[2]).strip(), []
-            elif (match := FRAME.match(line)) and self.kind and not LEFT_OUT.match(match[1]) and len(self.state) < LINES:
-                self.state.append(match[1])
-            timeout = timeout or TIMEOUT.match(line)
-        self.kind = "Timeout" if timeout else self.kind
-        self.state = [re.sub(r"\b\d+\b", "NUMBER", line)[:LINE_BYTES] for line in self.state]
-
-    def is_like(self, other):
-        if "FuzzerHash=" in "".join(self.state + other.state):
-            return self.state == other.state
-        return len(set(self.state) & set(other.state)) >= 2
 
 
 class ClusterFuzzTest(kit.FolderTest):
@@ -133,6 +100,14 @@ class ClusterFuzzTest(kit.FolderTest):
             crash = Crash(err)
             self.assertEqual(crash.kind, "ASSERT")
             self.assertTrue(crash.state[0].startswith("nondeterminism: "), crash.state)
+
+    def test_troubles_are_told(self):
+        good = "panic: leak: FuzzerHash=abcdefgh: x\n    #1 0x1 in one f.c:1\n"
+        self.assertIsNone(Crash(good).trouble("leak"))
+        for log, says in (("", "no crash"), ("panic: leak: x\n    #1 0x1 in one f.c:1\n", "and its hash"),
+                          (good.replace("leak", "deadlock"), "not with leak"), ("panic: leak: FuzzerHash=abcdefgh: x\n", "no frame"),
+                          (good + "==1== ERROR: libFuzzer: timeout after 9 seconds\n", "time-out")):
+            self.assertIn(says, Crash(log).trouble("leak"), log)
 
     def test_the_rules_bite(self):
         """What the rules would say of a log that is not as it must be."""
