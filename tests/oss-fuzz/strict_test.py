@@ -83,6 +83,26 @@ class OptionsTest(unittest.TestCase):
             self.assertIn("-len_control=0", arguments)
             self.assertRegex(variables["ASAN_OPTIONS"], r"detect_stack_use_after_return=1.*:detect_stack_use_after_return=0")
 
+    def test_what_has_to_be_filled_in_is_told(self):
+        """Each address is true, or is told as one that is not; and both files name the same repository."""
+        told = [(file, line) for file, _, line in ossfuzz.to_fill_in()]
+        for name, key in (("project.yaml", "homepage"), ("project.yaml", "primary_contact"), ("project.yaml", "main_repo"),
+                          ("project.yaml", "help_url"), ("Dockerfile", "RUN git clone")):
+            line = next(line for line in (ROOT / "oss-fuzz" / name).read_text("utf-8").splitlines() if line.startswith(key))
+            self.assertEqual("example.org" in line, (f"oss-fuzz/{name}", line) in told, line)
+        repository = re.search(r'^main_repo: "(.*)"', (ROOT / "oss-fuzz" / "project.yaml").read_text("utf-8"), re.MULTILINE)[1]
+        self.assertIn(f" {repository} ", (ROOT / "oss-fuzz" / "Dockerfile").read_text("utf-8"))
+
+    def test_the_seeds_are_small_and_named(self):
+        """OSS-Fuzz unpacks them for each start; and each says by its name what it shows."""
+        files = [path for path in (ROOT / "corpus").rglob("*") if path.is_file()]
+        self.assertLess(sum(path.stat().st_size for path in files), 2 << 20)
+        self.assertEqual([str(path) for path in files if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", path.name) or
+                          re.fullmatch(r"[0-9a-f]{32,}", path.name)], [])
+        for target in build.targets():
+            contents = [path.read_bytes() for path in (ROOT / "corpus" / target).iterdir()]
+            self.assertEqual(len(contents), len(set(contents)), target)
+
     def test_there_are_no_suppressions(self):
         """A suppression needs a test that it is still needed; until there is one, there is none."""
         self.assertEqual([str(path) for path in (ROOT / "sanitizers").glob("*.supp")], [])
