@@ -1,0 +1,809 @@
+/*
+ * Target block_job: what users do to a job of a mirror's kind, and to the graph below it, while it works: pause, resume, speed, complete,
+ * cancel, finalize, dismiss, in any status; drained sections, in coroutines too; nodes that move, are replaced, get and lose what is behind them; requests
+ * that fail; and a client that goes on reading and writing.
+ *
+ * Invariants: the job's callbacks come once and in their order (scenario_mirror.h); a command is refused only with an errno that job.h has for
+ * it; each request is completed once; in a section no request is under way; a device hears of as many begins as ends; at the end nothing is left.
+ *
+ * The empty scenario is a job that reads once from a disk in memory and ends by itself.
+ */
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+#include "core/backup.h"
+#include "core/block_backend.h"
+#include "core/block_drain.h"
+#include "core/block_drivers.h"
+#include "core/block_qcow2.h"
+#include "fuzz/fuzz.h"
+#include "fuzz/scenario_mirror.h"
+
+#define DISK_BYTES     2048
+#define SECTOR         512
+#define OPERATIONS_MAX 10u
+#define REQUESTS_MAX   8u
+
+typedef struct World World;
+
+typedef struct Request {
+    World *world;
+    unsigned kind;
+    uint8_t data[DISK_BYTES];
+    QEMUIOVector qiov;
+    bool done;
+} Request;
+
+struct World {
+    Scenario scenario;
+    FuzzInput *in;
+    BlockDriverState *base, *disk, *other, *target; /* disk: the source of the job; base: its file or backing, or NULL */
+    BlockDriverState *snapshot;                     /* what the disk was before it became one of its overlay; or NULL */
+    bool base_is_file;
+    BlockBackend *blk, *namesake;
+    Mirror mirror;
+    bool started;
+    Request requests[REQUESTS_MAX];
+    unsigned request_count;
+    int under_way, drains; /* raw: requests, and coroutines that drain */
+    int waiting;           /* raw: the main thread waits for these, or for another status of the job */
+    int status;            /* raw: of the job, as it was told last */
+    int device_begins, device_ends;
+};
+
+/* ---- who ends tells the main thread, but only where that waits for it: another kick would hide a missing one */
+
+static void finished(World *world, int *count)
+{
+    scenario_add(count, -1);
+    if (scenario_get(&world->waiting)) {
+        aio_wait_kick();
+    }
+}
+
+static void wait_for_all(World *world)
+{
+    scenario_set(&world->waiting, 1);
+    AIO_WAIT_WHILE_UNLOCKED(NULL, scenario_get(&world->under_way) || scenario_get(&world->drains));
+    scenario_set(&world->waiting, 0);
+}
+
+static World *told_of_status; /* the hook has no argument */
+
+/* Any thread, with job_mutex. */
+static void status_changes(Job *job, JobStatus status)
+{
+    fuzz_check(job_status_name(status)[0]);
+    if (strcmp(job->id, MIRROR_ID) == 0) {
+        scenario_set(&told_of_status->status, (int)status);
+        if (scenario_get(&told_of_status->waiting)) {
+            aio_wait_kick();
+        }
+    }
+}
+
+/* As a user does who waits for an event: at work it does not stay for ever. */
+static void wait_while_it_works(World *world)
+{
+    scenario_set(&world->waiting, 1);
+    AIO_WAIT_WHILE_UNLOCKED(NULL, scenario_get(&world->status) == JOB_STATUS_RUNNING);
+    scenario_set(&world->waiting, 0);
+}
+
+/* ---- commands */
+
+static Job *job_here_locked(void)
+{
+    return job_get_locked(MIRROR_ID);
+}
+
+static void refused(int ret, int may, int may_too)
+{
+    fuzz_check(ret == 0 || ret == -EPERM || ret == may || ret == may_too);
+    if (ret == -EPERM) {
+        fuzz_reached("command-in-the-wrong-status");
+    }
+}
+
+static void user_pause(World *world)
+{
+    JOB_LOCK_GUARD();
+    Job *job = job_here_locked();
+
+    (void)world;
+    if (job) {
+        refused(job_user_pause_locked(job), -EALREADY, 0);
+    }
+}
+
+static void user_resume(World *world)
+{
+    JOB_LOCK_GUARD();
+    Job *job = job_here_locked();
+
+    (void)world;
+    if (job) {
+        refused(job_user_resume_locked(job), -EINVAL, 0);
+    }
+}
+
+static void set_speed(World *world)
+{
+    static const int64_t speeds[] = { 0, SECTOR, 1 << 20, -1 };
+    int64_t speed = speeds[fuzz_choice(world->in, G_N_ELEMENTS(speeds))];
+
+    JOB_LOCK_GUARD();
+    Job *job = job_here_locked();
+
+    if (job) {
+        refused(block_job_set_speed_locked((BlockJob *)job, speed), speed < 0 ? -EINVAL : 0, 0);
+    }
+}
+
+static void complete(World *world)
+{
+    JOB_LOCK_GUARD();
+    Job *job = job_here_locked();
+
+    (void)world;
+    if (job) {
+        refused(job_complete_locked(job), -EBUSY, 0);
+    }
+}
+
+static void cancel_softly(World *world)
+{
+    JOB_LOCK_GUARD();
+    Job *job = job_here_locked();
+
+    (void)world;
+    if (job) {
+        refused(job_user_cancel_locked(job, false), 0, 0);
+    }
+}
+
+static void cancel_by_force(World *world)
+{
+    JOB_LOCK_GUARD();
+    Job *job = job_here_locked();
+
+    (void)world;
+    if (job) {
+        refused(job_user_cancel_locked(job, true), 0, 0);
+    }
+}
+
+static void finalize(World *world)
+{
+    JOB_LOCK_GUARD();
+    Job *job = job_here_locked();
+
+    (void)world;
+    if (job && job_finalize_locked(job) == 0) {
+        fuzz_reached("job-is-finalized-by-hand");
+    }
+}
+
+static void dismiss(World *world)
+{
+    JOB_LOCK_GUARD();
+    Job *job = job_here_locked();
+
+    (void)world;
+    if (job && job_dismiss_locked(&job) == 0) {
+        fuzz_check(!job);
+        fuzz_reached("job-is-dismissed-by-hand");
+    }
+}
+
+/* Both wait; one that nobody has started would be waited for forever, unless it is cancelled. */
+static void finish(World *world)
+{
+    bool completes = fuzz_flag(world->in);
+
+    JOB_LOCK_GUARD();
+    Job *job = job_here_locked();
+
+    if (job && world->started) {
+        if (completes && job_is_ready_locked(job)) {
+            int ret = job_complete_sync_locked(job);
+
+            fuzz_check(ret <= 0);
+        } else if (!completes) {
+            job_cancel_sync_locked(job, false);
+        }
+    }
+}
+
+static void start_job(World *world)
+{
+    Job *job;
+
+    WITH_JOB_LOCK_GUARD() {
+        job = world->started ? NULL : job_here_locked();
+    }
+    if (job && !world->mirror.cleaned) { /* else it was cancelled before */
+        world->started = true;
+        job_start(job);
+    }
+}
+
+/* An id is for one job at a time; the first may be gone by the time that the second is made. */
+static void make_again(World *world)
+{
+    BackupOptions options = { .cluster_size = SECTOR, .max_workers = 1 };
+    Mirror second = { .plan = world->mirror.plan };
+    Job *job = scenario_mirror_new(&second, world->disk, world->target, DISK_BYTES);
+
+    if (job) {
+        fuzz_check(world->mirror.cleaned);
+        scenario_mirror_early_fail(job);
+    } else {
+        fuzz_check(errno == EEXIST);
+        WITH_JOB_LOCK_GUARD() {
+            job = job_next_locked(NULL);
+            fuzz_check(!job || !job_next_locked(job));
+        }
+        fuzz_check(!backup_job_create(NULL, world->disk, world->target, DISK_BYTES, &options, JOB_DEFAULT, NULL, NULL));
+        fuzz_check(errno == EINVAL);
+    }
+}
+
+/* ---- the client */
+
+static void request_done(void *opaque, int ret)
+{
+    Request *request = opaque;
+
+    fuzz_check(!request->done);
+    request->done = true;
+    fuzz_check(ret >= 0 || ret == -EIO || ret == -ENOSPC || ret == -ENOMEDIUM);
+    if (ret < 0) {
+        fuzz_reached("request-fails");
+    }
+    finished(request->world, &request->world->under_way);
+}
+
+/* Into two buffers of different size, the list of which has to grow. */
+static int64_t coroutine_fn read_in_parts(BlockBackend *blk, uint8_t *data)
+{
+    QEMUIOVector qiov;
+    int ret;
+
+    qemu_iovec_init(&qiov, 0);
+    qemu_iovec_add(&qiov, data, SECTOR / 2);
+    qemu_iovec_add(&qiov, data + SECTOR / 2, SECTOR + SECTOR / 2);
+    ret = blk_co_preadv(blk, SECTOR, 2 * SECTOR, &qiov, 0);
+    qemu_iovec_destroy(&qiov);
+    return ret;
+}
+
+/* No range of sectors. */
+static int64_t coroutine_fn read_what_is_not_there(Request *request)
+{
+    static const struct {
+        int64_t offset, bytes;
+        int error;
+    } ranges[] = {
+        { 1, SECTOR, -EINVAL },    { 0, SECTOR - 1, -EINVAL }, { 0, 2 * DISK_BYTES, -EINVAL }, /* more than the buffer holds */
+        { -SECTOR, SECTOR, -EIO }, { 0, -SECTOR, -EIO },       { INT64_MAX - 1, SECTOR, -EIO },
+    };
+    int ret = 0;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(ranges); i++) {
+        QEMUIOVector qiov;
+
+        qemu_iovec_init_buf(&qiov, request->data, DISK_BYTES);
+        ret = blk_co_preadv(request->world->blk, ranges[i].offset, ranges[i].bytes, &qiov, 0);
+        fuzz_check(ret == ranges[i].error || ret == -ENOMEDIUM);
+    }
+    return ret;
+}
+
+static void coroutine_fn request_entry(void *opaque)
+{
+    Request *request = opaque;
+    BlockBackend *blk = request->world->blk;
+    int64_t ret;
+
+    switch (request->kind) {
+    case 0:
+        ret = blk_co_pread(blk, 0, DISK_BYTES, request->data, 0);
+        break;
+    case 1:
+        ret = blk_co_pwrite(blk, SECTOR, SECTOR, request->data, 0);
+        break;
+    case 2:
+        ret = blk_co_flush(blk);
+        break;
+    case 3:
+        ret = blk_co_getlength(blk);
+        fuzz_check(ret == DISK_BYTES || ret == -ENOMEDIUM);
+        break;
+    case 4:
+        ret = blk_co_pread(blk, DISK_BYTES, SECTOR, request->data, 0); /* beyond the end */
+        fuzz_check(ret == -EIO || ret == -ENOMEDIUM);
+        break;
+    case 5:
+        ret = blk_co_pwrite(blk, DISK_BYTES, SECTOR, request->data, 0);
+        fuzz_check(ret == -EIO || ret == -ENOMEDIUM);
+        break;
+    case 6:
+        ret = read_what_is_not_there(request);
+        break;
+    default:
+        ret = read_in_parts(blk, request->data);
+        break;
+    }
+    request_done(request, (int)MIN(ret, 0));
+}
+
+/* Kinds from 8 on are for callers without coroutines, and complete in the main thread. */
+static void submit(World *world)
+{
+    unsigned kind = fuzz_choice(world->in, 11), home = fuzz_flag(world->in);
+    Request *request;
+
+    if (world->request_count == REQUESTS_MAX) {
+        return;
+    }
+    request = &world->requests[world->request_count++];
+    request->world = world;
+    request->kind = kind;
+    scenario_add(&world->under_way, 1);
+    qemu_iovec_init_buf(&request->qiov, request->data, kind == 9 ? SECTOR : DISK_BYTES);
+    if (kind == 8) {
+        blk_aio_preadv(world->blk, 0, &request->qiov, 0, request_done, request);
+    } else if (kind == 9) {
+        blk_aio_pwritev(world->blk, 0, &request->qiov, 0, request_done, request);
+    } else if (kind == 10) {
+        blk_aio_flush(world->blk, request_done, request);
+    } else {
+        scenario_start(&world->scenario, home, request_entry, request);
+    }
+}
+
+static void fail_next(World *world)
+{
+    BlockDriverState *const disks[] = { world->base_is_file ? world->base : world->disk, world->target, world->base };
+    unsigned which = fuzz_choice(world->in, G_N_ELEMENTS(disks));
+
+    if (disks[which]) {
+        bdrv_ram_fail_next(disks[which], which == 1 ? ENOSPC : EIO);
+    }
+}
+
+/* ---- sections */
+
+/* Of the node: a request that comes to the backend now counts there until it has seen that it has to wait. A drain that is on its way to the
+ * main thread counts, and a copy whose time was up goes on to its end. */
+static void check_idle(World *world)
+{
+    if (!scenario_get(&world->drains) && !world->mirror.plan.timeout_ns) {
+        fuzz_check(__atomic_load_n(&world->disk->in_flight, __ATOMIC_SEQ_CST) == 0);
+    }
+}
+
+static void section(World *world)
+{
+    bdrv_drained_begin(world->disk);
+    check_idle(world);
+    bdrv_drained_end(world->disk);
+}
+
+static void section_of_all(World *world)
+{
+    bdrv_drain_all_begin();
+    check_idle(world);
+    bdrv_drain_all_end();
+}
+
+static void drain(World *world)
+{
+    bdrv_drain(world->disk);
+}
+
+/* Of what is behind the disk: those above it are asked, too. */
+static void section_below(World *world)
+{
+    BlockDriverState *below = world->snapshot ? world->snapshot : world->base;
+
+    if (below) {
+        bdrv_drained_begin(below);
+        check_idle(world);
+        bdrv_drained_end(below);
+    }
+}
+
+/* A node that is made in a section of all is in it, and leaves it when it goes. */
+static void node_comes_in_a_section(World *world)
+{
+    BlockDriverState *node;
+
+    bdrv_drain_all_begin();
+    node = bdrv_new_ram("new", qemu_get_aio_context(), DISK_BYTES);
+    check_idle(world);
+    if (fuzz_flag(world->in)) {
+        bdrv_unref(node);
+        bdrv_drain_all_end();
+    } else {
+        bdrv_drain_all_end();
+        bdrv_unref(node);
+    }
+}
+
+/* A coroutine that drains: the disk of the moment when it was asked to, or, for NULL, all. */
+typedef struct Drainer {
+    World *world;
+    BlockDriverState *disk;
+} Drainer;
+
+static void coroutine_fn drain_entry(void *opaque)
+{
+    Drainer drainer = *(Drainer *)opaque;
+
+    g_free(opaque);
+    if (drainer.disk) {
+        bdrv_drained_begin(drainer.disk);
+        fuzz_reached("drained-by-a-coroutine");
+        bdrv_drained_end(drainer.disk);
+    } else {
+        bdrv_drain_all_begin();
+        bdrv_drain_all_end();
+    }
+    finished(drainer.world, &drainer.world->drains);
+}
+
+static void section_in_coroutine(World *world)
+{
+    bool all = fuzz_flag(world->in);
+    Drainer *drainer = g_new(Drainer, 1);
+
+    *drainer = (Drainer){ world, all ? NULL : world->disk };
+    scenario_add(&world->drains, 1);
+    scenario_start(&world->scenario, fuzz_flag(world->in), drain_entry, drainer);
+}
+
+static void device_begins(void *opaque)
+{
+    ((World *)opaque)->device_begins++;
+}
+
+static bool device_polls(void *opaque)
+{
+    World *world = opaque;
+
+    fuzz_check(world->device_begins > world->device_ends);
+    return false;
+}
+
+static void device_ends(void *opaque)
+{
+    World *world = opaque;
+
+    world->device_ends++;
+    fuzz_check(world->device_begins >= world->device_ends);
+}
+
+/* A device that comes in the middle of a section is told that it is in one. */
+static void device_comes(World *world)
+{
+    static const BlockDevOps ops = {
+        .drained_begin = device_begins,
+        .drained_poll = device_polls,
+        .drained_end = device_ends,
+    };
+
+    if (!world->device_begins) {
+        bdrv_drained_begin(world->disk);
+        blk_set_dev_ops(world->blk, &ops, world);
+        bdrv_drained_end(world->disk);
+    }
+}
+
+/* ---- the graph */
+
+/* Drained, a job is paused, or through. */
+static void move(World *world)
+{
+    unsigned to = fuzz_flag(world->in);
+    bool waits = world->mirror.plan.waits_in_queue || world->mirror.plan.timeout_ns; /* its coroutine may be anywhere */
+
+    if (!waits || !world->started) {
+        blk_set_aio_context(world->blk, scenario_context(&world->scenario, to));
+    }
+}
+
+/* A request while things are as they are now; the input says whether it is waited for. */
+static void use(World *world)
+{
+    submit(world);
+    if (fuzz_flag(world->in)) {
+        wait_for_all(world);
+    }
+}
+
+static void filter(World *world)
+{
+    BlockDriverState *filter = bdrv_new_filter("filter", bdrv_get_aio_context(world->disk), NULL);
+
+    bdrv_append(filter, world->disk);
+    use(world);
+    bdrv_drop_filter(filter);
+    bdrv_unref(filter);
+}
+
+/* From now on all is written to an overlay. */
+static void take_snapshot(World *world)
+{
+    if (!world->snapshot && !world->base) {
+        world->snapshot = world->disk;
+        world->disk = bdrv_new_ram("overlay", bdrv_get_aio_context(world->snapshot), DISK_BYTES);
+        bdrv_append(world->disk, world->snapshot);
+    }
+}
+
+/* The client's medium is another one for a while, or none. */
+static void replace(World *world)
+{
+    blk_replace_bs(world->blk, world->other);
+    use(world);
+    blk_replace_bs(world->blk, world->disk);
+}
+
+static void eject(World *world)
+{
+    AioContext *ctx = blk_get_aio_context(world->blk);
+
+    blk_remove_bs(world->blk);
+    use(world);
+    blk_set_aio_context(world->blk, ctx); /* of itself alone */
+    blk_insert_bs(world->blk, world->disk);
+}
+
+static void change_backing(World *world)
+{
+    if (world->base && !world->base_is_file) {
+        bdrv_set_backing_hd(world->disk, NULL);
+        use(world);
+        bdrv_set_backing_hd(world->disk, world->base);
+    }
+}
+
+static void name(World *world)
+{
+    blk_ref(world->blk);
+    fuzz_check(strcmp(iothread_get_name(world->scenario.threads[0]), "iothread0") == 0);
+    fuzz_check(bdrv_find_node("target") == world->target && !bdrv_find_node("nobody"));
+    fuzz_check(bdrv_get_aio_context(NULL) == qemu_get_aio_context());
+    if (blk_name(world->blk)[0]) {
+        fuzz_check(blk_by_name("disk") == world->blk && blk_next(world->blk) == NULL);
+        fuzz_check(monitor_add_blk(world->namesake, "disk") == -EEXIST);
+        fuzz_check(monitor_add_blk(world->namesake, "other") == 0 && blk_by_name("other") == world->namesake);
+        monitor_remove_blk(world->blk);
+        monitor_remove_blk(world->namesake);
+    } else {
+        fuzz_check(monitor_add_blk(world->blk, "disk") == 0);
+    }
+    blk_unref(world->blk);
+}
+
+static void count(void *opaque)
+{
+    (*(int *)opaque)++;
+}
+
+/* A bottom half that does not hurry, and a timer that is told to come sooner: both come. */
+static void serve_idly(void)
+{
+    int called = 0;
+    QEMUBH *bh = aio_bh_new(qemu_get_aio_context(), count, &called);
+    QEMUTimer *timer = timer_new_ms(QEMU_CLOCK_REALTIME, count, &called);
+
+    qemu_bh_schedule_idle(bh);
+    timer_mod_anticipate_ns(timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + SCALE_MS);
+    timer_mod_ns(timer, -1); /* has passed */
+    timer_mod(timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + 1000);
+    timer_mod_anticipate_ns(timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + SCALE_MS);
+    timer_mod_anticipate_ns(timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + 2 * SCALE_MS); /* no: that were later */
+    while (called < 2) {
+        main_loop_wait(false);
+    }
+    qemu_bh_delete(bh);
+    timer_free(timer);
+    timer_free(NULL);
+}
+
+static void serve(World *world)
+{
+    unsigned rounds = fuzz_choice(world->in, 5);
+
+    for (unsigned i = 0; i < rounds; i++) {
+        main_loop_wait(true);
+    }
+    if (!rounds) {
+        serve_idly();
+    }
+}
+
+/* ---- the whole */
+
+static void (*const operations[])(World *) = {
+    serve,
+    user_pause,
+    user_resume,
+    set_speed,
+    complete,
+    cancel_softly,
+    cancel_by_force,
+    finalize,
+    dismiss,
+    finish,
+    start_job,
+    make_again,
+    submit,
+    submit,
+    fail_next,
+    section,
+    section_of_all,
+    drain,
+    device_comes,
+    move,
+    filter,
+    replace,
+    section_in_coroutine,
+    change_backing,
+    name,
+    wait_while_it_works,
+    wait_for_all,
+    section_below,
+    node_comes_in_a_section,
+    take_snapshot,
+    eject,
+};
+
+static void read_plan(FuzzInput *in, MirrorPlan *plan)
+{
+    static const int64_t speeds[] = { 0, SECTOR, 64 << 10 };
+    uint8_t flags = fuzz_byte(in), more = fuzz_byte(in);
+
+    plan->copies = flags & 1;
+    plan->becomes_ready = flags & 2;
+    plan->own_limit = flags & 4;
+    plan->prepare_fails = flags & 8;
+    plan->flags = (flags & 16 ? JOB_MANUAL_FINALIZE : 0) | (flags & 32 ? JOB_MANUAL_DISMISS : 0);
+    plan->timeout_ns = flags & 64 && plan->copies ? SCALE_MS : 0;
+    plan->waits_in_queue = flags & 128 && !plan->copies;
+    plan->rounds = 1 + (more & 3);
+    plan->speed = speeds[(more >> 2) % G_N_ELEMENTS(speeds)];
+}
+
+/* What the job reads from: a disk; one with another behind it; or an image in a file. All in the context of that number. */
+static void make_nodes(World *world, uint8_t shape, AioContext *ctx)
+{
+    Qcow2Options options = { .l2_cache_tables = 1 };
+    unsigned kind = shape % 3;
+
+    world->base_is_file = kind == 2;
+    if (kind) {
+        world->base = bdrv_new_ram("base", ctx, world->base_is_file ? QCOW2_FILE_BYTES_MAX : 2 * SECTOR);
+        bdrv_ram_set_completion(world->base, (RamCompletion)(shape >> 3 & 3), SCALE_MS);
+    }
+    if (world->base_is_file) {
+        world->disk = bdrv_new_qcow2("disk", ctx, world->base, DISK_BYTES, &options);
+        fuzz_check(world->disk != NULL);
+    } else {
+        world->disk = bdrv_new_ram("disk", ctx, DISK_BYTES);
+        bdrv_ram_set_completion(world->disk, (RamCompletion)(shape >> 3 & 3), SCALE_MS);
+    }
+    if (kind == 1) {
+        bdrv_set_backing_hd(world->disk, world->base);
+    }
+    world->other = bdrv_new_ram("other", ctx, DISK_BYTES);
+    world->target = bdrv_new_ram("target", ctx, DISK_BYTES);
+    bdrv_ram_set_completion(world->target, (RamCompletion)(shape >> 5 & 3), SCALE_MS);
+}
+
+static void begin(World *world, FuzzInput *in)
+{
+    uint8_t shape = fuzz_byte(in);
+    AioContext *ctx;
+
+    scenario_begin(&world->scenario, 1);
+    ctx = scenario_context(&world->scenario, shape & 128 ? 0 : 1);
+    make_nodes(world, shape & 127, ctx);
+    read_plan(in, &world->mirror.plan);
+    world->in = in;
+    world->blk = blk_new(ctx);
+    world->namesake = blk_new(ctx);
+    blk_insert_bs(world->blk, world->disk);
+    told_of_status = world;
+    job_status_change_hook = status_changes;
+    fuzz_check(scenario_mirror_new(&world->mirror, world->disk, world->target, DISK_BYTES) != NULL);
+    if (!fuzz_flag(in)) {
+        start_job(world);
+    }
+}
+
+/* One that is ready is completed, and what stays until somebody looks is looked at. Without a limit: who waits for a job enters it at each look,
+ * and one that sleeps for its speed would sleep again each time. */
+static void end_job(World *world)
+{
+    Job *job;
+
+    JOB_LOCK_GUARD();
+    while ((job = job_here_locked())) {
+        block_job_set_speed_locked((BlockJob *)job, 0);
+        if (!world->started && job->status == JOB_STATUS_CREATED) {
+            job_unlock();
+            scenario_mirror_early_fail(job);
+            job_lock();
+        } else if (job->status == JOB_STATUS_PENDING) {
+            job_finalize_locked(job);
+        } else if (job->status == JOB_STATUS_CONCLUDED) {
+            job_dismiss_locked(&job);
+        } else if (job_is_ready_locked(job) && !job->cancelled) {
+            job_complete_sync_locked(job);
+        } else if (job->cancelled || job->user_paused) {
+            job_cancel_sync_locked(job, true);
+        } else {
+            job_finish_sync_locked(job, NULL);
+        }
+    }
+}
+
+static void end(World *world)
+{
+    scenario_set(&world->mirror.ends, 1);
+    end_job(world);
+    wait_for_all(world);
+    if (world->mirror.plan.flags == JOB_DEFAULT) {
+        scenario_mirror_check(&world->mirror, world->started);
+    }
+    fuzz_check(world->device_begins == world->device_ends);
+    for (unsigned i = 0; i < world->request_count; i++) {
+        fuzz_check(world->requests[i].done);
+    }
+    job_status_change_hook = NULL;
+    blk_set_dev_ops(world->blk, NULL, NULL);
+    monitor_remove_blk(world->blk);
+    blk_unref(world->namesake);
+    blk_unref(world->blk);
+    bdrv_unref(world->target);
+    bdrv_unref(world->other);
+    bdrv_unref(world->disk);
+    bdrv_unref(world->snapshot);
+    bdrv_unref(world->base);
+    fuzz_check(bdrv_node_count() == 0);
+    scenario_end(&world->scenario);
+}
+
+static void run(FuzzInput *in)
+{
+    World *world = g_new0(World, 1);
+    unsigned operation_count;
+
+    begin(world, in);
+    operation_count = fuzz_choice(in, OPERATIONS_MAX + 1);
+    for (unsigned i = 0; i < operation_count; i++) {
+        operations[fuzz_choice(in, G_N_ELEMENTS(operations))](world);
+    }
+    end(world);
+    g_free(world);
+}
+
+static const char *const windows[] = {
+    "command-in-the-wrong-status",
+    "copy-times-out",
+    "drained-by-a-coroutine",
+    "job-fails",
+    "job-is-dismissed-by-hand",
+    "job-is-finalized-by-hand",
+    "paused-job-goes-on",
+    "ready-job-is-cancelled-softly",
+    "request-fails",
+    NULL,
+};
+
+const FuzzTarget fuzz_target = { .name = "block_job", .run = run, .disturbs = true, .windows = windows };
