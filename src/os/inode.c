@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "os/sanitizer.h"
+
 #define INODES_MAX 64u
 
 static OsInode inodes[INODES_MAX]; /* references 0 and no name: free */
@@ -48,6 +50,8 @@ bool os_path(int folder, const char *path, char name[OS_NAME_BYTES])
 {
     char here[OS_NAME_BYTES] = "";
 
+    os_fills(here, sizeof(here));
+    os_fills(name, OS_NAME_BYTES);
     name[0] = '\0';
     if (path[0] != '/' && (folder != AT_FDCWD || !getcwd(here, sizeof(here)))) {
         return false;

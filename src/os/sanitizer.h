@@ -61,6 +61,15 @@ static inline void os_reads(const void *address, size_t bytes)
     }
 }
 
+/* The simulated OS itself fills this. It is not instrumented, so MSan would go by what an instrumented function has left on the same stack,
+ * and blame whichever libc function gets to read it. */
+static inline void os_fills(const void *address, size_t bytes)
+{
+    if (__msan_unpoison) {
+        __msan_unpoison(address, bytes);
+    }
+}
+
 /* The simulated call is about to write the program's memory. */
 static inline void os_writes(void *address, size_t bytes)
 {
@@ -70,9 +79,7 @@ static inline void os_writes(void *address, size_t bytes)
     if (__asan_storeN) {
         __asan_storeN((uintptr_t)address, bytes);
     }
-    if (__msan_unpoison) {
-        __msan_unpoison(address, bytes);
-    }
+    os_fills(address, bytes);
 }
 
 /* A lock, condition variable or semaphore is used: a freed one is reported by ASan, which natively nobody would notice.
