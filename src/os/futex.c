@@ -168,12 +168,21 @@ static long futex_requeue(const FutexCall *call)
     return woken + moved;
 }
 
+/* To wake takes the address alone: who unlocks a mutex may do so after another thread has taken it, let it go and freed it. */
+static bool reads_word(int operation)
+{
+    operation &= FUTEX_CMD_MASK;
+    return operation != FUTEX_WAKE && operation != FUTEX_WAKE_BITSET && operation != FUTEX_REQUEUE;
+}
+
 static long futex(const FutexCall *call)
 {
     if ((uintptr_t)call->word % sizeof(*call->word)) {
         return fail(EINVAL);
     }
-    os_touch(call->word);
+    if (reads_word(call->operation)) {
+        os_touch(call->word);
+    }
     switch (call->operation & FUTEX_CMD_MASK) {
     case FUTEX_WAIT:
         return futex_wait(call, false, FUTEX_BITSET_MATCH_ANY);

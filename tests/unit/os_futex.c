@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <linux/futex.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -163,6 +164,16 @@ static void requeue(void)
     say("result %ld", (long)finish(thread));
 }
 
+/* Whose memory may be gone: the kernel looks for sleepers at the address, and reads nothing. */
+static void wake_at_freed_word(void)
+{
+    volatile uintptr_t address = (uintptr_t)malloc(sizeof(uint32_t));
+
+    free((void *)address);
+    say("woken there: %ld", futex((uint32_t *)address, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0));
+    say("by bits: %ld", futex((uint32_t *)address, FUTEX_WAKE_BITSET_PRIVATE, INT_MAX, NULL, NULL, 1));
+}
+
 static void membarrier(void)
 {
     say("membarrier knows something: %d", syscall(SYS_membarrier, 0, 0) > 0);
@@ -174,6 +185,7 @@ static const OsProgram programs[] = {
     { "/os/futex/wake-one-is-a-lock", wake_one_is_a_lock },
     { "/os/futex/bitsets", bitsets },
     { "/os/futex/requeue", requeue },
+    { "/os/futex/wake-at-freed-word", wake_at_freed_word },
     { "/os/futex/membarrier", membarrier },
 };
 

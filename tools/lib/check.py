@@ -74,11 +74,12 @@ class Tally:
 
 def goals_of(flavour, faults):
     """
-    What to build of a flavour. The faults' programs that are run: crashers are replayed in all flavours, and looked for in one. In plain
-    also those that nobody runs, so that each patch compiles.
+    What to build of a flavour. In plain all programs of all faults: each patch is to compile, and tests of the wakefuzz command hunt some of
+    them there. Elsewhere those that are run: crashers are replayed in all flavours, and looked for in one.
     """
-    names = build.faults() if flavour == "plain" and faults else faults
-    return ["all"] + [build.goal(flavour, build.program(flavour, fault=name, replay=replay)) for name in names
+    if flavour == "plain" and faults:
+        return ["all", "faults"]
+    return ["all"] + [build.goal(flavour, build.program(flavour, fault=name, replay=replay)) for name in faults
                       for replay in ((False, True) if flavour == HUNTED else (True,))]
 
 
