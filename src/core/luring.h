@@ -7,7 +7,7 @@
  *
  * A completion may be half of one: a short read is continued, and a request that the kernel could not take just now (-EAGAIN, -EINTR) is
  * tried again. Either goes back into the queue, and is not submitted there, in the middle of the completions: whoever processes them
- * has to call ioq_submit() afterwards, ioq_submit() itself included (fault luring-resubmitted-request-stays-in-the-queue).
+ * has to call ioq_submit() afterwards, ioq_submit() itself included (fault luring-resubmitted-request-stays-queued).
  *
  * Invariants
  *  1. in_queue counts the requests in submit_queue and those in the ring that the kernel has not taken; in_flight those that it has.
