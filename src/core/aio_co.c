@@ -14,6 +14,7 @@
 #include "core/atomic.h"
 #include "core/coroutine_int.h"
 #include "core/fatal.h"
+#include "core/sanitizer.h"
 
 /* Enters what was scheduled up to now, in the order of scheduling. */
 void aio_co_schedule_bh(void *opaque)
@@ -58,6 +59,8 @@ void aio_co_schedule(AioContext *ctx, Coroutine *co)
     qemu_bh_schedule(ctx->co_schedule_bh);
     aio_context_unref(ctx);
     if (loop) {
+        SANITIZER_RELEASE(loop); /* its count orders those who let go of it, in code that is not instrumented */
+        SANITIZER_ACQUIRE(loop);
         g_main_context_unref(loop);
     }
 }

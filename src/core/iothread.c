@@ -13,6 +13,7 @@
 
 #include "core/fatal.h"
 #include "core/rcu.h"
+#include "core/sanitizer.h"
 #include "core/thread.h"
 
 struct IOThread {
@@ -153,6 +154,8 @@ void iothread_destroy(IOThread *iothread)
     iothread_stop(iothread);
     if (iothread->main_loop) {
         g_main_loop_unref(iothread->main_loop);
+        SANITIZER_RELEASE(iothread->worker_context); /* see aio_co_schedule() */
+        SANITIZER_ACQUIRE(iothread->worker_context);
         g_main_context_unref(iothread->worker_context);
     }
     aio_context_unref(iothread->ctx);

@@ -99,7 +99,7 @@ static bool ring_get(LuringState *s, LuringAIOCB **luringcb, ssize_t *ret)
 static void luring_prepare(LuringState *s, LuringAIOCB *luringcb, int type)
 {
     QEMUIOVector *qiov = luringcb->resubmit_qiov.iov ? &luringcb->resubmit_qiov : luringcb->qiov;
-    long long offset = (long long)(luringcb->offset + luringcb->total_read);
+    long long offset = (long long)luringcb->offset + (long long)luringcb->total_read;
 
     switch (type) {
     case QEMU_AIO_WRITE:
