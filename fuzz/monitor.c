@@ -62,18 +62,18 @@ static void read_client(FuzzInput *in, World *world, unsigned number, bool cut_o
     }
 }
 
-/*
- * It negotiates more often than it may, and has gone before all that is refused: the next client may have come by then. Whether the
- * monitor's thread notices that it has gone, or the vCPU, which keeps the main thread from its bottom halves meanwhile: which.
- */
-static void let_give_up(ScenarioScript *client, uint8_t which)
+/* Of STEP_HANG_UP: who notices that the client has gone. The vCPU keeps the main thread from its bottom halves meanwhile. */
+enum { MONITOR_NOTICES = 1, VCPU_NOTICES_AFTER_AN_EVENT = 4 };
+
+/* It negotiates more often than it may, and has gone before all that is refused: the next client may have come by then. */
+static void let_give_up(ScenarioScript *client, uint8_t who_notices)
 {
     client->negotiates = 2;
     client->step_count = STEPS_MAX;
     for (unsigned i = 0; i < STEPS_MAX - 1; i++) {
         client->steps[i] = (ScenarioStep){ .kind = STEP_COMMAND, .which = 1 };
     }
-    client->steps[STEPS_MAX - 1] = (ScenarioStep){ .kind = STEP_HANG_UP, .which = which };
+    client->steps[STEPS_MAX - 1] = (ScenarioStep){ .kind = STEP_HANG_UP, .which = who_notices };
 }
 
 /* It negotiates, asks something more, and wants to know. */
@@ -96,7 +96,7 @@ static void read_scenario(FuzzInput *in, World *world)
         read_client(in, world, i, shape & 0x40);
     }
     if (shape & 0x20 && world->clients[0].shares) {
-        let_give_up(&world->clients[0], (uint8_t)(1 + (shape >> 4 & 1) * 3));
+        let_give_up(&world->clients[0], shape & 0x10 ? VCPU_NOTICES_AFTER_AN_EVENT : MONITOR_NOTICES);
         for (unsigned i = 1; shape & 0x08 && i < world->client_count; i++) {
             let_ask(&world->clients[i]);
         }

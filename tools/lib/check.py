@@ -33,8 +33,8 @@ SHOWN_LINES = 30
 CONFORM_INPUTS = 300  # for each scenario of fuzz/both
 HUNT_S, HUNT_LEAST_S = 60, 4  # the short hunt, all of it; and for one target
 OSS_FUZZ_S = 2  # for each target: that it runs there is the question
-CRASHER_REPLAYS = 1  # processes for each fault and flavour, beside the one that tells whether it comes to its end there;
-#                      tests/corpus/replay --fault makes more
+# Processes for each fault and flavour, beside the one that tells whether it comes to its end there; tests/corpus/replay --fault makes more.
+CRASHER_REPLAYS = 1
 
 
 class Tally:

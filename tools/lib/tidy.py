@@ -19,8 +19,8 @@ from common import BUILD, ROOT, CannotRun, call
 
 PROGRAM = "clang-tidy-19"
 SIMULATED = "-DWAKEFUZZ_SIMULATED"
-# How far the analyzer follows a function. Its own limit, 225,000 nodes, makes it take five times as long; over this tree it says nothing
-# more.
+# How far the analyzer follows a function. With its own limit, 225,000 nodes, src/core/monitor_qmp.c takes five times as long, and 242 files
+# were as silent.
 ANALYZER_NODES = 20_000
 
 
