@@ -248,16 +248,23 @@ static void test_requests_fail_without_delay(void)
     down(&test);
 }
 
+/* The connection is lost when the disk is there: the drained section in which it came lets nobody wait. */
 static void test_delay_ends(void)
 {
-    Test test = { 0 };
+    Test test = { .server.lost_after = 1 };
     Request requests[2];
+    gint64 begin_us;
 
-    up(&test, 4, 20000000, 1000000);
+    up(&test, 4, 20000000, 0);
+    qatomic_set(&test.server.refused, 1000000);
+    begin_us = g_get_monotonic_time();
     start(&test, requests, 2);
     test_co_wait_all();
     check(requests, 2, -EIO);
-    g_assert_cmpint(qatomic_read(&test.server.attempts), >=, 2);
+    g_assert_cmpint(g_get_monotonic_time() - begin_us, >=, 20000);
+    while (qatomic_read(&test.server.attempts) < 2) {
+        g_usleep(100);
+    }
     down(&test);
 }
 
