@@ -12,6 +12,7 @@
 
 #include "core/co_queue.h"
 #include "core/co_rwlock.h"
+#include "core/lockcnt.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/scenario.h"
 

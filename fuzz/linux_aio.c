@@ -261,7 +261,7 @@ static void run(FuzzInput *in)
     }
     fuzz_disk_faults(shape & 16, shape & 32);
     world.faults = shape & 48;
-    world.ctx->aio_max_batch = options >> 1 & 3;
+    aio_context_set_aio_params(world.ctx, options >> 1 & 3);
     aio_context_set_poll_params(world.ctx, options & 8 ? POLL_ROUNDS : 0);
     make_disk(&world, kind, shape >> 6);
     if (!no_copy) {

@@ -17,7 +17,7 @@ typedef struct WakefuzzStop {
     bool switched;        /* another thread ran before it */
     const char *who;      /* "iothread0", "iothread0 [co 1]" */
     const char *function; /* in which it is made */
-    const char *place;    /* "src/core/graph_lock.c:235" */
+    const char *place;    /* "src/core/graph_lock.c:236" */
     const char *what;     /* it is about to do: "reader_count 1 -> 0" */
 } WakefuzzStop;
 

@@ -228,6 +228,12 @@ LinuxAioState *aio_get_linux_aio(AioContext *ctx)
     return ctx->linux_aio;
 }
 
+void aio_context_set_aio_params(AioContext *ctx, int64_t max_batch)
+{
+    core_assert(max_batch >= 0);
+    ctx->aio_max_batch = max_batch;
+}
+
 void aio_context_set_thread_pool_params(AioContext *ctx, int min, int max)
 {
     core_assert(min >= 0 && min <= max && max > 0);

@@ -28,74 +28,12 @@
 
 #include "core/coroutine.h"
 #include "core/event_notifier.h"
-#include "core/lockcnt.h"
-#include "core/queue.h"
 #include "core/timer.h"
 
-typedef struct AioHandler AioHandler;
 typedef struct QEMUBH QEMUBH;
 typedef void QEMUBHFunc(void *opaque);
 typedef void IOHandler(void *opaque);
 typedef bool AioPollFn(void *opaque);
-
-typedef SLIST_HEAD(BHList, QEMUBH) BHList;
-typedef LIST_HEAD(AioHandlerList, AioHandler) AioHandlerList;
-
-/* The BHs that one aio_bh_poll() took over; it lives on that call's stack. */
-typedef struct BHListSlice {
-    BHList bh_list;
-    STAILQ_ENTRY(BHListSlice) next;
-} BHListSlice;
-
-struct BdrvGraphRWlock;
-
-struct AioContext {
-    GSource source; /* first, so that the GSource is the AioContext */
-
-    struct BdrvGraphRWlock *bdrv_graph; /* this context's part of the graph lock; see graph_lock.h */
-
-    /* Handlers: walked with list_lock's count raised, changed with it locked, freed when locked at count 0. */
-    QemuLockCnt list_lock;
-    AioHandlerList aio_handlers;
-    AioHandlerList deleted_aio_handlers;
-
-    /*
-     * Who may sleep on this context: bit 0, a GLib loop between prepare and check; each blocking aio_poll() adds 2.
-     * Written only by threads that run the loop, one at a time; read by aio_notify() in any thread.
-     */
-    uint32_t notify_me;
-    bool notified; /* aio_notify() has been called since the last accept: any thread sets, the sleeper clears */
-    EventNotifier notifier;
-
-    BHList bh_list;                                      /* any thread pushes; the loop takes all */
-    STAILQ_HEAD(BHSliceList, BHListSlice) bh_slice_list; /* of the loop alone: aio_bh_poll() calls, outermost first */
-
-    SLIST_HEAD(ScheduledCoroutines, Coroutine) scheduled_coroutines; /* any thread pushes; co_schedule_bh takes all */
-    QEMUBH *co_schedule_bh;
-
-    QEMUTimerList timer_list;
-
-    /* Made at first use; of the home thread, and of whoever frees the context. aio_max_batch: the largest batch of requests
-     * for io_submit, 0 for the default; set before the first request. */
-    struct LinuxAioState *linux_aio;
-    int64_t aio_max_batch;
-
-    /* Made at first use; of the home thread, and of whoever frees the context. The limits: home thread. */
-    struct ThreadPoolAio *thread_pool;
-    int thread_pool_min, thread_pool_max;
-
-    /* Polling in user space instead of sleeping; of the loop alone, but for poll_disable_cnt and poll_max_rounds. */
-    AioHandlerList poll_aio_handlers;
-    bool poll_started;
-    int poll_disable_cnt;     /* handlers without io_poll: any thread writes under list_lock, the loop reads */
-    unsigned poll_max_rounds; /* 0: never poll; any thread */
-    unsigned poll_rounds;     /* the present length, adapted to success and failure */
-
-    /* What ppoll() is given; of the loop alone, and used only between building it and reading the result. */
-    GPollFD *poll_fds;
-    AioHandler **poll_nodes;
-    unsigned poll_capacity;
-};
 
 /* ---- life ---- */
 
@@ -152,6 +90,9 @@ void aio_notify_accept(AioContext *ctx);
  * default. A count and not a time, so that an execution does not depend on the machine's speed. Any thread.
  */
 void aio_context_set_poll_params(AioContext *ctx, unsigned max_rounds);
+
+/* The largest batch of Linux AIO requests that ctx gives io_submit() at once, 0 for the default. Before the first request. */
+void aio_context_set_aio_params(AioContext *ctx, int64_t max_batch);
 
 /*
  * The pool of worker threads of ctx, and how many workers it may have: 0 <= min <= max, max at least 1; without a call 0 and

@@ -4,7 +4,7 @@
 #ifndef WAKEFUZZ_CORE_AIO_INT_H
 #define WAKEFUZZ_CORE_AIO_INT_H
 
-#include "core/aio_context.h"
+#include "core/aio_context_int.h"
 
 /*
  * One file descriptor of a context.

@@ -21,6 +21,7 @@
 #include "core/fatal.h"
 #include "core/glib_source.h"
 #include "core/main_loop.h"
+#include "core/queue.h"
 #include "core/thread.h"
 
 #define CHR_READ_BUF_LEN 4096

@@ -9,6 +9,7 @@
 #include <glib.h>
 #include <sys/queue.h>
 
+#include "core/aio_context_int.h"
 #include "core/aio_wait.h"
 #include "core/atomic.h"
 #include "core/block_drain.h"

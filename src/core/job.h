@@ -34,6 +34,7 @@
 
 #include "core/aio_context.h"
 #include "core/lockable.h"
+#include "core/queue.h"
 
 typedef struct Job Job;
 

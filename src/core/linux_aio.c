@@ -17,6 +17,7 @@
 #include <libaio.h>
 #include <stdio.h>
 
+#include "core/aio_context_int.h"
 #include "core/atomic.h"
 #include "core/coroutine_int.h"
 #include "core/defer_call.h"

@@ -1,4 +1,5 @@
 /* Bottom halves and notification: what is scheduled runs, once, and nobody sleeps on it. See core_lower_test.c. */
+#include "core/aio_context_int.h"
 #include "core/atomic.h"
 #include "core/coroutine.h"
 #include "core/iothread.h"
