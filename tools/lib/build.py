@@ -120,11 +120,12 @@ def build_lock(name):
 
 
 def configure(name, *arguments, environment=None):
-    """Make build/NAME where it is not there; where faults came or went, read them again."""
+    """Make build/NAME where it is not there; where faults, or includes of what they change, came or went, read them again."""
     folder = BUILD / name
-    known = folder / "tests" / "faults" / "known"
     if (folder / "build.ninja").exists():
-        if known.exists() and known.read_text("utf-8").split() != patches():
+        known = [folder / "tests" / "faults" / file for file in ("known", "included")]
+        _, included = call([ROOT / "tests" / "faults" / "includers"])
+        if [path.read_text("utf-8").split() if path.exists() else None for path in known] != [patches(), included.split()]:
             command = ["meson", "setup", "--reconfigure", folder, ROOT]
         else:
             return
