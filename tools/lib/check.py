@@ -5,14 +5,16 @@ Exit status: 0 all passed, 1 some failed, 2 it could not run. The last line of t
 """
 
 import argparse
+import json
 import os
 import pathlib
 import re
+import resource
 import sys
 import tempfile
 import time
-import unittest
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 
 import build
 import conform
@@ -37,29 +39,60 @@ OSS_FUZZ_S = 2  # for each target: that it runs there is the question
 CRASHER_REPLAYS = 1
 
 
-class Tally:
-    """What passed, what failed, what was not run and why. Nothing is left out in silence."""
+def processor_time():
+    """Seconds of processors that this process and those that it has waited for have used."""
+    return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
 
-    def __init__(self):
+
+class Tally:
+    """What passed, what failed, what was not run and why. Nothing is left out in silence. A part of one keeps what it has to say for the end."""
+
+    def __init__(self, part=False):
         self.passed, self.failed, self.not_run = 0, [], []
-        self.section_started = time.monotonic()
+        self.kept = [] if part else None
+        self.section_started = time.monotonic(), processor_time()
 
     def section(self, name):
-        self.section_started = time.monotonic()
+        self.section_started = time.monotonic(), processor_time()
         print(f"== {name}", flush=True)
 
     def end_section(self):
-        print(f"   {time.monotonic() - self.section_started:.0f} s", flush=True)
+        seconds, used = time.monotonic() - self.section_started[0], processor_time() - self.section_started[1]
+        print(f"   {seconds:.0f} s, {used:.0f} s of processors", flush=True)
+
+    def say(self, text):
+        if self.kept is None:
+            print(text, flush=True)
+        else:
+            self.kept.append(text)
 
     def case(self, name, good, detail=""):
         if good:
             self.passed += 1
             return
         self.failed.append(name)
-        print(f"   FAILED {name}" + (f"\n{last_lines(detail, SHOWN_LINES)}" if detail else ""), flush=True)
+        self.say(f"   FAILED {name}" + (f"\n{last_lines(detail, SHOWN_LINES)}" if detail else ""))
 
     def leave_out(self, name, reason):
         self.not_run.append(f"{name}: {reason}")
+
+    def together(self, tasks):
+        """Call each of tasks with a part of this tally, as many at once as there are processors; the longest should come first."""
+        def run(task):
+            part = Tally(part=True)
+            try:
+                task(part)
+            except CannotRun as error:
+                part.case("each part ran to its end", False, str(error))
+            return part
+
+        with ThreadPoolExecutor(CPUS) as pool:
+            for part in pool.map(run, tasks):
+                for text in part.kept:
+                    self.say(text)
+                self.passed += part.passed
+                self.failed += part.failed
+                self.not_run += part.not_run
 
     def finish(self):
         for line in self.not_run:
@@ -116,11 +149,11 @@ def junit_cases(path):
                 yield name, "passed", ""
 
 
-def meson_tests(tally, name, arguments):
+def meson_tests(tally, name):
     log = BUILD / name / "meson-logs" / "testlog.junit.xml"
     log.unlink(missing_ok=True)
     status, output = call(["meson", "test", "-C", BUILD / name, "--no-rebuild", "--print-errorlogs", "--num-processes", CPUS,
-                           "--timeout-multiplier", 4, *arguments])
+                           "--timeout-multiplier", 4])
     if not log.exists():
         tally.case(f"{name}: meson test", False, output)
         return
@@ -134,7 +167,7 @@ def meson_tests(tally, name, arguments):
         count += 1
     if status and not failures:
         tally.case(f"{name}: meson test", False, output)  # a failure that no case owns up to
-    print(f"   {name}: {count} cases", flush=True)
+    tally.say(f"   {name}: {count} cases")
 
 
 # ---- replay
@@ -169,14 +202,17 @@ def fault_starts(tally, names, seconds, replays):
     """Each fault is found by the first start; its input is the same finding, by the same trace hash, in all flavours of ours."""
     with tempfile.TemporaryDirectory(prefix="wakefuzz-") as folder:
         starts = detection.run_starts([(name, HUNTED, 1) for name in names], seconds, min(2, CPUS), folder)
-        for start in sorted(starts, key=lambda start: start.fault):
-            tally.case(f"fault {start.fault} found in {HUNTED}", start.right(), f"{start.verdict()}\n{start.run.output()[-3000:]}")
-            if start.right():
-                missed = start.cause_missed()
-                if start.has_cause():
-                    tally.case(f"fault {start.fault}: the report names the cause", not missed,
-                               f"{' and '.join(missed)} not named:\n{start.report.text_from_first_line()}")
-                replay_crasher(tally, start, replays)
+        tally.together([lambda part, start=start: judge_start(part, start, replays) for start in sorted(starts, key=lambda start: start.fault)])
+
+
+def judge_start(tally, start, replays):
+    tally.case(f"fault {start.fault} found in {HUNTED}", start.right(), f"{start.verdict()}\n{start.run.output()[-3000:]}")
+    if start.right():
+        missed = start.cause_missed()
+        if start.has_cause():
+            tally.case(f"fault {start.fault}: the report names the cause", not missed,
+                       f"{' and '.join(missed)} not named:\n{start.report.text_from_first_line()}")
+        replay_crasher(tally, start, replays)
 
 
 def replay_crasher(tally, start, replays):
@@ -218,19 +254,21 @@ def short_hunt(tally, flavours):
 # ---- OSS-Fuzz, played
 
 def oss_fuzz(tally):
-    """What OSS-Fuzz builds for one sanitizer is as it wants it, and each target runs in its sandbox; tests/oss-fuzz/play does more."""
+    """What OSS-Fuzz builds for one sanitizer is as it wants it. Returns the task that runs each target in its sandbox; tests/oss-fuzz/play does more."""
     folder = ossfuzz.build("address", "19")
     good, said = ossfuzz.strict(folder, "address")
     tally.case("oss-fuzz/build.sh, strictly checked", good, said)
-    try:
-        ossfuzz.require_sandbox()
-    except CannotRun as error:
-        tally.leave_out("targets in OSS-Fuzz's sandbox", str(error))
-    else:
+
+    def sandbox(part):
+        try:
+            ossfuzz.require_sandbox()
+        except CannotRun as error:
+            part.leave_out("targets in OSS-Fuzz's sandbox", str(error))
+            return
         for target in build.targets():
             _, _, trouble = ossfuzz.fuzz(folder, target, "address", "19", OSS_FUZZ_S)
-            tally.case(f"{target} in OSS-Fuzz's sandbox", not trouble, trouble or "")
-    python_tests(tally, "oss-fuzz")
+            part.case(f"{target} in OSS-Fuzz's sandbox", not trouble, trouble or "")
+    return sandbox
 
 
 # ---- the sources themselves
@@ -241,8 +279,8 @@ def sources(*folders):
 
 def formatting(tally):
     files = sources("src", "fuzz", "tests")
-    bad = [relative(path) for path in files if call(["clang-format-19", "--dry-run", "--Werror", path])[0]]
-    tally.case(f"clang-format: {len(files)} files", not bad, f"clang-format-19 -i {' '.join(bad)}")
+    status, output = call(["clang-format-19", "--dry-run", "--Werror", *files])
+    tally.case(f"clang-format: {len(files)} files", status == 0, output)
 
 
 def clang_tidy(tally, flavour):
@@ -280,19 +318,28 @@ def scripts(tally):
                  "tests/faults/apply", "tests/sanitizers/bites", "oss-fuzz/build.sh", "oss-fuzz/run_tests.sh"):
         status, output = call(["sh", "-n", ROOT / path])
         tally.case(f"sh -n {path}", status == 0, output)
-    python_tests(tally, "tools")
 
 
-def python_tests(tally, folder):
-    suite = unittest.TestLoader().discover(str(ROOT / "tests" / folder), pattern="*_test.py")
-    result = unittest.TestResult()
-    suite.run(result)
-    bad = dict(result.failures + result.errors)
-    tally.passed += result.testsRun - len(bad) - len(result.skipped)
-    for test, trace in bad.items():
-        tally.case(str(test), False, trace)
-    for test, reason in result.skipped:
-        tally.leave_out(str(test), reason)
+def python_tests(*folders):
+    """Tasks: the files of tests in Python, each in a process of its own, the longest text first."""
+    files = sorted((path for folder in folders for path in (ROOT / "tests" / folder).glob("*_test.py")), key=lambda path: -path.stat().st_size)
+    return [lambda part, path=path: python_test(part, path) for path in files]
+
+
+def python_test(tally, path):
+    started = time.monotonic()
+    status, output = call([sys.executable, "-B", ROOT / "tools" / "lib" / "unittests.py", path])
+    try:
+        result = json.loads(output.splitlines()[-1])
+    except (IndexError, ValueError):
+        tally.case(relative(path), False, f"exit status {status}\n{output}")
+        return
+    tally.passed += result["passed"]
+    for test, trace in result["failed"].items():
+        tally.case(test, False, trace)
+    for test, reason in result["skipped"].items():
+        tally.leave_out(test, reason)
+    tally.say(f"   {relative(path)}: {result['passed']} passed, {time.monotonic() - started:.0f} s")
 
 
 def rates(tally):
@@ -395,8 +442,8 @@ def run(tally, quick, trees):
     if not built:
         return
     tally.section("meson test")
-    for name in built:
-        meson_tests(tally, name, [])
+    slowest_first = sorted(built, key=lambda name: name != "tsan")
+    tally.together([lambda part, name=name: meson_tests(part, name) for name in slowest_first])
     tally.end_section()
     simulated = [name for name in flavours if name in built]
     if len(simulated) == len(flavours):
@@ -407,9 +454,7 @@ def run(tally, quick, trees):
         if quick:
             tally.leave_out("faults", QUICK)
             tally.leave_out("short hunt", QUICK)
-            tally.leave_out("the wakefuzz command", QUICK)
-            tally.leave_out("mutants of the core", QUICK)
-            tally.leave_out("OSS-Fuzz, played", QUICK)
+            tally.leave_out("the wakefuzz command, mutants of the core, OSS-Fuzz", QUICK)
         else:
             tally.section(f"{len(faults)} faults")
             for name in build.unseen_faults():
@@ -418,14 +463,8 @@ def run(tally, quick, trees):
             for name, good, said in shown_cases():
                 tally.case(name, good, said)
             tally.end_section()
-            tally.section("the wakefuzz command")
-            python_tests(tally, "cli")
-            tally.end_section()
-            tally.section("some mutants of the core")
-            python_tests(tally, "mutants")
-            tally.end_section()
-            tally.section("OSS-Fuzz, played")
-            oss_fuzz(tally)
+            tally.section("the wakefuzz command, some mutants of the core, the tools, OSS-Fuzz played")
+            tally.together([oss_fuzz(tally), *python_tests("cli", "mutants", "tools", "oss-fuzz")])
             tally.end_section()
             tally.section("a short hunt")
             short_hunt(tally, ("asan", "tsan"))
@@ -440,6 +479,10 @@ def run(tally, quick, trees):
         tally.end_section()
     else:
         tally.leave_out("the lane", "no sources of QEMU are given (--qemu-src DIR, or WAKEFUZZ_QEMU_SRC)")
+    if quick:
+        tally.section("the tools")
+        tally.together(python_tests("tools"))
+        tally.end_section()
     tally.section("sources and scripts")
     formatting(tally)
     order_comments(tally)
