@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 import build
 import conform
 import detection
+import merging
 import orders
 import ossfuzz
 import qemubuild
@@ -188,6 +189,11 @@ def replay_corpus(tally, flavours, runs, processes):
             verdicts = comparison.verdicts(path)
             tally.case(f"corpus {relative(path)}: one hash, no finding", path not in differing and verdicts == ["none"],
                        differing.get(path, ", ".join(verdicts)))
+
+
+def nothing_too_many(tally):
+    """What a merge would take away stays only where it shows something."""
+    tally.together([lambda part, target=target: part.case(*merging.case(target)) for target in build.targets()])
 
 
 def windows_entered(tally, flavour):
@@ -450,6 +456,7 @@ def run(tally, quick, trees):
         tally.section(f"corpus: {runs} replays a file and flavour")
         replay_corpus(tally, simulated, runs, processes)
         windows_entered(tally, "plain")
+        nothing_too_many(tally)
         tally.end_section()
         if quick:
             tally.leave_out("faults", QUICK)
