@@ -55,6 +55,31 @@ def out(sanitizer, version):
     return PLACE / f"{sanitizer}-{version}" / "out"
 
 
+def environment(sanitizer, version):
+    """What the base image sets for build.sh and run_tests.sh."""
+    if not shutil.which(f"clang-{version}"):
+        raise CannotRun(f"clang-{version} is not installed; tools/setup --oss-fuzz installs what is optional")
+    place = PLACE / f"{sanitizer}-{version}"
+    cache = "ccache " if shutil.which("ccache") else ""
+    flags = f"{COMMON_FLAGS} {SANITIZER_FLAGS[sanitizer]} {COVERAGE_FLAGS_OF.get(sanitizer, COVERAGE_FLAGS)}"
+    return {
+        "PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8",
+        "CC": f"{cache}clang-{version}", "CXX": f"{cache}clang++-{version}", "CFLAGS": flags, "CXXFLAGS": flags,
+        "LIB_FUZZING_ENGINE": "-fsanitize=fuzzer", "SANITIZER": sanitizer, "FUZZING_ENGINE": "libfuzzer", "ARCHITECTURE": "x86_64",
+        "OUT": str(place / "out"), "WORK": str(place / "work"), "SRC": str(place / "src"),
+        "UBSAN_OPTIONS": "silence_unsigned_overflow=1",
+    }
+
+
+def run_script(name, sanitizer, version):
+    """oss-fuzz/NAME in the environment of the base image: its output. Raises CannotRun where it fails."""
+    status, output = call(["bash", "-eu", ROOT / "oss-fuzz" / name], env=environment(sanitizer, version),
+                          cwd=PLACE / f"{sanitizer}-{version}" / "src")
+    if status:
+        raise CannotRun(f"oss-fuzz/{name} for {sanitizer} with clang {version} ended with {status}:\n{last_lines(output, 30)}")
+    return output
+
+
 def build(sanitizer, version):
     """Run oss-fuzz/build.sh as the base image does; returns its $OUT."""
     place = PLACE / f"{sanitizer}-{version}"
@@ -64,20 +89,7 @@ def build(sanitizer, version):
     link = place / "src" / "wakefuzz"
     link.unlink(missing_ok=True)
     link.symlink_to(ROOT)
-    cache = "ccache " if shutil.which("ccache") else ""
-    flags = f"{COMMON_FLAGS} {SANITIZER_FLAGS[sanitizer]} {COVERAGE_FLAGS_OF.get(sanitizer, COVERAGE_FLAGS)}"
-    environment = {
-        "PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8",
-        "CC": f"{cache}clang-{version}", "CXX": f"{cache}clang++-{version}", "CFLAGS": flags, "CXXFLAGS": flags,
-        "LIB_FUZZING_ENGINE": "-fsanitize=fuzzer", "SANITIZER": sanitizer, "FUZZING_ENGINE": "libfuzzer", "ARCHITECTURE": "x86_64",
-        "OUT": str(place / "out"), "WORK": str(place / "work"), "SRC": str(place / "src"),
-        "UBSAN_OPTIONS": "silence_unsigned_overflow=1",
-    }
-    if not shutil.which(f"clang-{version}"):
-        raise CannotRun(f"clang-{version} is not installed; tools/setup --oss-fuzz installs what is optional")
-    status, output = call(["bash", "-eu", ROOT / "oss-fuzz" / "build.sh"], env=environment, cwd=place / "src")
-    if status:
-        raise CannotRun(f"oss-fuzz/build.sh for {sanitizer} with clang {version} ended with {status}:\n{last_lines(output, 30)}")
+    run_script("build.sh", sanitizer, version)
     return place / "out"
 
 
