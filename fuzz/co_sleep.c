@@ -84,23 +84,27 @@ static void job_done(void *opaque, int ret)
     world->job = NULL;
 }
 
+static void set_speed_to(World *world, int64_t speed)
+{
+    if (world->job) {
+        JOB_LOCK_GUARD();
+        block_job_set_speed_locked(world->job, speed);
+    }
+}
+
 static void set_speed(World *world)
 {
     static const int64_t speeds[] = { 0, 1, 100000 };
 
     if (world->job) {
-        JOB_LOCK_GUARD();
-        block_job_set_speed_locked(world->job, speeds[world->speeds++ % G_N_ELEMENTS(speeds)]);
+        set_speed_to(world, speeds[world->speeds++ % G_N_ELEMENTS(speeds)]);
     }
 }
 
 /* What it sleeps for after this is nothing. */
 static void lift_speed(World *world)
 {
-    if (world->job) {
-        JOB_LOCK_GUARD();
-        block_job_set_speed_locked(world->job, 0);
-    }
+    set_speed_to(world, 0);
 }
 
 static void settle_bh(void *opaque)
@@ -387,6 +391,14 @@ static void lift_speed_promptly(World *world)
     promptly(lift_speed_and_see, world);
 }
 
+/* The next copy starts as the job is resumed, and is to sleep at once: at that moment the speed changes. */
+static void lift_speed_at_start_promptly(World *world)
+{
+    pause_and_see(world);
+    set_speed_to(world, 1);
+    lift_speed_promptly(world);
+}
+
 static void pause_job_promptly(World *world)
 {
     promptly(pause_and_see, world);
@@ -425,8 +437,9 @@ static const Kind kinds[] = {
         cancel_once_promptly },
       9 },
     { start_backup,
-      { set_speed, pause_job, resume_job, enter_job, cancel_job_promptly, write_graph, serve, see_job_end, lift_speed_promptly },
-      9 },
+      { set_speed, pause_job, resume_job, enter_job, cancel_job_promptly, write_graph, serve, see_job_end, lift_speed_promptly,
+        lift_speed_at_start_promptly },
+      10 },
     { start_relay, { serve }, 1 },
     { start_all,
       { move_image_promptly, reopen_image_promptly, doze, send_request, write_graph, wake_one, set_speed, pause_job, resume_job,
