@@ -137,6 +137,7 @@ static void set_speed(World *world)
     Job *job = job_here_locked();
 
     if (job) {
+        scenario_add(&world->mirror.speeds_asked, 1);
         refused(block_job_set_speed_locked((BlockJob *)job, speed), speed < 0 ? -EINVAL : 0, 0);
     }
 }
@@ -734,6 +735,7 @@ static void end_job(World *world)
 
     JOB_LOCK_GUARD();
     while ((job = job_here_locked())) {
+        scenario_add(&world->mirror.speeds_asked, 1);
         block_job_set_speed_locked((BlockJob *)job, 0);
         if (!world->started && job->status == JOB_STATUS_CREATED) {
             job_unlock();
@@ -803,6 +805,7 @@ static const char *const windows[] = {
     "paused-job-goes-on",
     "ready-job-is-cancelled-softly",
     "request-fails",
+    "speed-is-kept",
     NULL,
 };
 

@@ -21,9 +21,22 @@ typedef struct MirrorJob {
 
 /* ---- the work */
 
+/* Since then so many sectors have had to wait for their turn, whatever has ended a sleep meanwhile. At this speed each takes its second; nobody
+ * has asked for another one. */
+static void check_pace(const MirrorJob *s, uint64_t since_ns, int64_t sectors)
+{
+    const Mirror *mirror = s->mirror;
+
+    if (mirror->plan.speed == SECTOR && !scenario_get(&mirror->speeds_asked)) {
+        fuzz_reached("speed-is-kept");
+        fuzz_check((int64_t)(fuzz_time_ns() - since_ns) >= sectors * NANOSECONDS_PER_SECOND);
+    }
+}
+
 static int coroutine_fn mirror_round(MirrorJob *s)
 {
     const MirrorPlan *plan = &s->mirror->plan;
+    uint64_t begin_ns = fuzz_time_ns();
     uint8_t sector[SECTOR];
     int ret;
 
@@ -38,6 +51,9 @@ static int coroutine_fn mirror_round(MirrorJob *s)
         fuzz_reached("copy-times-out");
         return 0;
     }
+    if (ret == 0 && !plan->own_limit) {
+        check_pace(s, begin_ns, s->bytes / SECTOR - 1);
+    }
     fuzz_check(ret < 0 || plan->timeout_ns || block_copy_dirty_clusters_count(s->bcs) == 0);
     return ret;
 }
@@ -51,17 +67,23 @@ static bool mirror_completes(MirrorJob *s)
 static int coroutine_fn mirror_run(Job *job)
 {
     MirrorJob *s = (MirrorJob *)job;
+    uint64_t processed_ns = 0;
 
     job_progress_set_remaining(job, (uint64_t)s->bytes);
     for (unsigned i = 0; i < s->mirror->plan.rounds && !job_is_cancelled(job); i++) {
-        int ret = mirror_round(s);
+        int ret;
 
+        if (i > 0) {
+            check_pace(s, processed_ns, 1);
+        }
+        ret = mirror_round(s);
         if (ret < 0) {
             scenario_add(&s->mirror->failures, 1);
             fuzz_reached("job-fails");
             return ret;
         }
         job_progress_update(job, SECTOR);
+        processed_ns = fuzz_time_ns();
         block_job_ratelimit_processed_bytes(&s->common, SECTOR);
         block_job_ratelimit_sleep(&s->common);
         job_pause_point(job);

@@ -3,7 +3,8 @@
  * and tells what its driver was asked.
  *
  * Invariants that it checks: a driver's callbacks come in job.h's order and number: of commit and abort one, then clean, then the result, each
- * once; a pause has ended when the job goes on; complete() only where the job is ready.
+ * once; a pause has ended when the job goes on; complete() only where the job is ready; it is not faster than its speed while nobody asks for
+ * another one.
  */
 #ifndef WAKEFUZZ_FUZZ_SCENARIO_MIRROR_H
 #define WAKEFUZZ_FUZZ_SCENARIO_MIRROR_H
@@ -35,6 +36,7 @@ typedef struct Mirror {
     int timeouts, failures; /* raw */
     int ends;               /* raw: it does not wait any longer to be told so */
     unsigned speeds;        /* how often its driver heard of another one */
+    int speeds_asked;       /* raw: how often somebody has begun to ask for one */
 } Mirror;
 
 /* Make it, not started yet; NULL where there is one already. Main thread; polls. */
