@@ -1,7 +1,7 @@
 /*
  * Target monitor: clients send QMP commands to one or two monitors at any moment, also while these are being cleaned up:
  * well-formed, malformed, in pieces, in and out of band; they hang up and come again. A vCPU emits events meanwhile, when a client
- * pokes it; connections may close just before it does.
+ * pokes it; connections may close just before it does. The devices may emit one as well, when their monitor has let go of them.
  *
  * Invariants: each command is answered exactly once, in order (out of band may overtake), unless the client hangs up or the cleanup
  * closes the connection before, and nobody else does; what a client reads is whole lines of JSON; after the cleanup no event arrives.
@@ -83,6 +83,16 @@ static void let_ask(ScenarioScript *client)
     client->negotiates = MAX(client->negotiates, 1);
 }
 
+/* Of a device: the other monitors are told that this one has gone. */
+static void tell_that_monitor_has_gone(void *opaque, bool open)
+{
+    (void)opaque;
+    if (!open) {
+        fuzz_reached("event-of-a-device-without-its-monitor");
+        scenario_emit_event(0);
+    }
+}
+
 static void read_scenario(FuzzInput *in, World *world)
 {
     uint8_t shape = fuzz_byte(in);
@@ -91,6 +101,9 @@ static void read_scenario(FuzzInput *in, World *world)
     world->monitor_count = MIN(1u + (shape >> 2 & 1), world->client_count);
     for (unsigned i = 0; i < world->monitor_count; i++) {
         world->chrs[i] = qemu_chr_new_socket("monitor");
+        if (shape & 0x80) {
+            qemu_chr_set_fe_open_func(world->chrs[i], tell_that_monitor_has_gone, NULL);
+        }
     }
     for (unsigned i = 0; i < world->client_count; i++) {
         read_client(in, world, i, shape & 0x40);
@@ -164,6 +177,7 @@ static const char *const windows[] = {
     "command-in-pieces",
     "connection-closes-before-an-event",
     "event-arrives",
+    "event-of-a-device-without-its-monitor",
     "hang-up-with-commands-unanswered",
     "next-client-is-served",
     "out-of-band-overtakes",

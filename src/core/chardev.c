@@ -35,6 +35,9 @@ struct Chardev {
     QemuMutex chr_write_lock; /* writers, and whoever disconnects */
     char *label;
     CharBackend *be;
+    ChardevFEOpenFunc *set_fe_open; /* with its argument: fixed before there is a front end */
+    void *fe_open_opaque;
+    bool fe_is_open;        /* of whoever sets handlers, one at a time */
     GMainContext *gcontext; /* where the device runs */
     /* Under chr_write_lock: a writer that disconnects takes them away from the device's context. */
     GSource *gsource; /* the reader */
@@ -253,6 +256,18 @@ bool qemu_chr_fe_init(CharBackend *be, Chardev *chr)
     return true;
 }
 
+/* Without a lock: the device may emit events, for which the front end is just another client of theirs (34f1f3e06d). */
+static void qemu_chr_fe_set_open(Chardev *chr, bool is_open)
+{
+    if (chr->fe_is_open == is_open) {
+        return;
+    }
+    chr->fe_is_open = is_open;
+    if (chr->set_fe_open) {
+        chr->set_fe_open(chr->fe_open_opaque, is_open);
+    }
+}
+
 void qemu_chr_fe_set_handlers(CharBackend *be, IOCanReadHandler *can_read, IOReadHandler *read, IOEventHandler *event,
                               void *opaque, GMainContext *context)
 {
@@ -268,6 +283,7 @@ void qemu_chr_fe_set_handlers(CharBackend *be, IOCanReadHandler *can_read, IORea
     be->chr_event = event;
     be->opaque = opaque;
     qemu_chr_be_update_read_handlers(chr, context ? context : qemu_main_loop_get_g_main_context());
+    qemu_chr_fe_set_open(chr, opaque != NULL);
     if (opaque && qatomic_read(&chr->state) == TCP_CHARDEV_STATE_CONNECTED) {
         qemu_chr_be_event(chr, CHR_EVENT_OPENED); /* it came before the front end did */
     }
@@ -329,6 +345,13 @@ Chardev *qemu_chr_new_socket(const char *label)
     chr->listener = listener;
     LIST_INSERT_HEAD(&chardevs, chr, next);
     return chr;
+}
+
+void qemu_chr_set_fe_open_func(Chardev *chr, ChardevFEOpenFunc *function, void *opaque)
+{
+    core_assert(!chr->be);
+    chr->set_fe_open = function;
+    chr->fe_open_opaque = opaque;
 }
 
 void qemu_chr_delete(Chardev *chr)

@@ -45,6 +45,13 @@ typedef struct CharBackend {
 
 /* Main thread. label is copied. Returns NULL with errno set where a descriptor is lacking. */
 Chardev *qemu_chr_new_socket(const char *label);
+/*
+ * What the device does when a front end has come (open), and when it has let go of the device: as a device of SPICE that then tells
+ * all monitors of its channel. Called with no lock held, in the thread that sets the handlers; the caller of qemu_chr_fe_deinit() must
+ * hold none that function takes. Main thread, before there is a front end. From QEMU: chr_set_fe_open in include/chardev/char.h.
+ */
+typedef void ChardevFEOpenFunc(void *opaque, bool open);
+void qemu_chr_set_fe_open_func(Chardev *chr, ChardevFEOpenFunc *function, void *opaque);
 /* Free the device, with all connections. Main thread; the front end has let go of it, and nobody connects any more. */
 void qemu_chr_delete(Chardev *chr);
 /* Free all devices. As qemu_chr_delete(). */
