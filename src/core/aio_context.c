@@ -161,6 +161,7 @@ void aio_context_finalize(GSource *source)
         laio_detach_aio_context(ctx->linux_aio, ctx);
         laio_cleanup(ctx->linux_aio);
     }
+    core_assert(!ctx->uring);
     core_assert(SLIST_EMPTY(&ctx->scheduled_coroutines));
     core_assert(STAILQ_EMPTY(&ctx->bh_slice_list)); /* or an aio_bh_poll() is under way */
     qemu_bh_delete(ctx->co_schedule_bh);

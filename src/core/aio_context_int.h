@@ -51,6 +51,9 @@ struct AioContext {
     struct LinuxAioState *linux_aio;
     int64_t aio_max_batch;
 
+    /* Of the home thread: the loop's own ring, where it has one (aio_uring.h). */
+    struct AioUring *uring;
+
     /* Made at first use; of the home thread, and of whoever frees the context. The limits: home thread. */
     struct ThreadPoolAio *thread_pool;
     int thread_pool_min, thread_pool_max;

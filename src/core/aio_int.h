@@ -61,6 +61,9 @@ AioPolled aio_try_polling(AioContext *ctx, AioHandlerList *ready, int64_t *timeo
 AioPolled aio_stop_polling(AioContext *ctx, AioHandlerList *ready);
 void aio_adapt_polling(AioContext *ctx, AioHandlerList *ready);
 
+/* aio_uring.c: hands what is queued to the kernel, in each round before the loop sleeps; where the context has a ring. */
+void aio_uring_submit(AioContext *ctx);
+
 /* aio_source.c */
 extern GSourceFuncs aio_source_funcs;
 

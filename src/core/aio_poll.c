@@ -116,6 +116,9 @@ bool aio_poll(AioContext *ctx, bool blocking)
     }
 
     qemu_lockcnt_inc(&ctx->list_lock);
+    if (ctx->uring) {
+        aio_uring_submit(ctx);
+    }
     progress = find_ready(ctx, &ready, blocking ? aio_compute_timeout(ctx) : 0);
 
     if (blocking) {

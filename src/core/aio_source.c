@@ -45,6 +45,9 @@ static gboolean aio_ctx_prepare(GSource *source, gint *timeout_ms)
     if (aio_prepare(ctx)) {
         *timeout_ms = 0;
     }
+    if (ctx->uring) {
+        aio_uring_submit(ctx);
+    }
     if (*timeout_ms != 0) {
         return FALSE;
     }
