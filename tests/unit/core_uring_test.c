@@ -118,6 +118,32 @@ static void test_zeros_behind_the_end(void)
     down(&test);
 }
 
+static void coroutine_fn read_across_the_end(void *opaque)
+{
+    Test *test = opaque;
+    uint8_t in[BLOCK];
+
+    memset(in, 0xff, sizeof(in));
+    g_assert_cmpint(transfer(test, 0, in, QEMU_AIO_READ), ==, 0);
+    for (unsigned i = 0; i < BLOCK; i++) {
+        g_assert_cmpint(in[i], ==, i < BLOCK / 2 ? 0x5a : 0);
+    }
+}
+
+/* A short read goes on behind what it has; from the start again, it would be short again, without end. */
+static void test_zeros_across_the_end(void)
+{
+    uint8_t half[BLOCK / 2];
+    Test test;
+
+    up(&test, 1);
+    memset(half, 0x5a, sizeof(half));
+    g_assert_cmpint(pwrite(test.fd, half, sizeof(half), 0), ==, (int)sizeof(half));
+    test_co_start(test.ctx, read_across_the_end, &test);
+    test_co_wait_all();
+    down(&test);
+}
+
 /* A coroutine puts its request into the queue and no more; the loop's next round submits it, also one that does not block. */
 static void test_loop_submits(void)
 {
@@ -167,6 +193,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/uring/each-request-once/main", GUINT_TO_POINTER(0), test_each_request_once);
     g_test_add_data_func("/uring/each-request-once/iothread", GUINT_TO_POINTER(1), test_each_request_once);
     g_test_add_func("/uring/zeros-behind-the-end", test_zeros_behind_the_end);
+    g_test_add_func("/uring/zeros-across-the-end", test_zeros_across_the_end);
     g_test_add_func("/uring/loop-submits", test_loop_submits);
     g_test_add_func("/uring/vcpu-wakes-the-main-loop", test_vcpu_wakes_the_main_loop);
     return g_test_run();
