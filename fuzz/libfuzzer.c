@@ -2,12 +2,18 @@
  * A target as libFuzzer sees it. The scheduler's executions run on libFuzzer's thread; a finding ends the process by abort(), so that
  * libFuzzer, ClusterFuzz and every other engine of this kind keep the input.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <glib.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fuzz/driver.h"
 #include "sched/mutate.h"
+#include "sched/sched.h"
 
 /* Learning costs a fifth of an execution and saturates soon: every execution at first, then one in so many. */
 #define LEARN_ALWAYS 2000u
@@ -19,6 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
 size_t LLVMFuzzerCustomCrossOver(const uint8_t *data1, size_t size1, const uint8_t *data2, size_t size2, uint8_t *out,
                                  size_t max_size, unsigned seed);
+
+extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
 static const char *program, *artifact_prefix = "", *exact_artifact, *replayed_file;
 
@@ -65,11 +73,71 @@ static void add_default_flags(int *argc, char ***argv)
     *argv = all;
 }
 
+/*
+ * The driver warms up with the empty input before libFuzzer is ready to keep one. What a sanitizer or a signal ends there is kept here,
+ * under the name that libFuzzer would give it: else what the plainest scenario finds would be a process that does not start.
+ */
+static const int crash_signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT };
+static char *empty_path;
+
+static void keep_empty_input(void)
+{
+    int fd;
+
+    sched_passthrough_begin();
+    if (replayed_file) {
+        fprintf(stderr, "wakefuzz: this is the empty input, with which the program warms up before it reads %s\n", replayed_file);
+        return;
+    }
+    fd = open(empty_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd >= 0) {
+        close(fd);
+        fprintf(stderr, "artifact_prefix='%s'; Test unit written to %s\n", artifact_prefix, empty_path);
+    } else {
+        fprintf(stderr, "wakefuzz: cannot write %s: %s\n", empty_path, strerror(errno));
+    }
+}
+
+static void keep_and_die(int number)
+{
+    keep_empty_input();
+    raise(number); /* by SA_RESETHAND that ends the process */
+}
+
+/* A sanitizer that has a handler of its own calls back. */
+static void catch_crashes(bool on)
+{
+    struct sigaction action = { .sa_handler = on ? keep_and_die : SIG_DFL, .sa_flags = SA_ONSTACK | SA_RESETHAND | SA_NODEFER };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(crash_signals); i++) {
+        struct sigaction old;
+
+        sigaction(crash_signals[i], NULL, &old);
+        if (!(old.sa_flags & SA_SIGINFO) && old.sa_handler == (on ? SIG_DFL : keep_and_die)) {
+            sigaction(crash_signals[i], &action, NULL);
+        }
+    }
+    if (__sanitizer_set_death_callback) {
+        __sanitizer_set_death_callback(on ? keep_empty_input : NULL);
+    }
+}
+
+static void warm_up(void)
+{
+    char *hash = g_compute_checksum_for_data(G_CHECKSUM_SHA1, NULL, 0);
+
+    empty_path = exact_artifact ? g_strdup(exact_artifact) : g_strdup_printf("%scrash-%s", artifact_prefix, hash);
+    g_free(hash);
+    catch_crashes(true);
+    driver_init();
+    catch_crashes(false); /* libFuzzer takes what is free */
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     read_arguments(*argc, *argv);
     add_default_flags(argc, argv);
-    driver_init();
+    warm_up();
     sched_mutate_disturbs(fuzz_target.disturbs);
     return 0;
 }

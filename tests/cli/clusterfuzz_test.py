@@ -5,6 +5,7 @@ rules by which ClusterFuzz reads one (tools/lib/clusterfuzz.py). tests/oss-fuzz/
     python3 -m unittest discover -s tests/cli -p 'clusterfuzz_test.py'
 """
 
+import hashlib
 import re
 import sys
 import unittest
@@ -118,6 +119,31 @@ class ClusterFuzzTest(kit.FolderTest):
         self.assertTrue(Crash("panic: x\n" + frames).is_like(Crash("panic: y\n" + frames)))
         self.assertFalse(Crash("panic: x: FuzzerHash=ab\n" + frames).is_like(Crash("panic: y: FuzzerHash=cd\n" + frames)))
         self.assertEqual(Crash("panic: x\n    #0 0x1 in new_job f.c:1\n    #1 0x2 in my_assert f.c:1\n    #2 0x3 in job f.c:1\n").state, ["x", "job"])
+
+
+class EmptyInputTest(kit.FolderTest):
+    """What a sanitizer or a signal ends while the driver warms up with the empty input, before libFuzzer can keep one."""
+
+    def test_it_is_kept(self):
+        for flavour in FLAVOURS:
+            program = kit.BUILD / flavour / "tests" / "cli" / "fails_at_once"
+            if not program.exists() and flavour != "plain":
+                continue
+            with self.subTest(flavour=flavour):
+                folder = self.folder / flavour
+                folder.mkdir()
+                status, out, err = kit.call(program, "-runs=10", f"-artifact_prefix={folder}/")
+                self.assertNotEqual(status, 0, out + err)
+                path = folder / f"crash-{hashlib.sha1(b'').hexdigest()}"
+                self.assertEqual([kept.name for kept in folder.iterdir()], [path.name], out + err)
+                self.assertEqual(path.read_bytes(), b"")
+                self.assertIn(f"Test unit written to {path}", err)
+
+    def test_it_is_named_where_a_file_is_replayed(self):
+        status, _, err = kit.call(kit.BUILD / "plain" / "tests" / "cli" / "fails_at_once", self.file("input", b"\x07"), cwd=self.folder)
+        self.assertNotEqual(status, 0)
+        self.assertIn("wakefuzz: this is the empty input", err)
+        self.assertEqual([path.name for path in self.folder.iterdir()], ["input"])
 
 
 if __name__ == "__main__":

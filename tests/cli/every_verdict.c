@@ -1,6 +1,6 @@
 /*
  * A target with one bug for each verdict, for the test that applies ClusterFuzz's rules to real logs (clusterfuzz_test.py). The first byte
- * chooses; 0, and what there is not, is no bug. Each shows in every schedule: what is tested is the log.
+ * chooses; 0, and what there is not, is no bug, or the one that PLAINEST says. Each shows in every schedule: what is tested is the log.
  *
  * The functions whose names begin with "culprit_" are what a log has to name.
  */
@@ -19,6 +19,10 @@
 #include "fuzz/fuzz.h"
 
 #define CULPRIT __attribute__((noinline)) static
+
+#ifndef PLAINEST
+#define PLAINEST 0
+#endif
 
 enum { BYTES = 512, SLEEP_MS = 1, LATE_S = 600 };
 
@@ -225,6 +229,11 @@ CULPRIT void culprit_remembers(void)
     runs++;
 }
 
+CULPRIT void culprit_traps(void)
+{
+    __builtin_trap();
+}
+
 static void run(FuzzInput *in)
 {
     static void (*const bugs[])(void) = {
@@ -242,9 +251,11 @@ static void run(FuzzInput *in)
         culprit_violates,
         culprit_waits_for_a_signal,
         culprit_remembers,
+        culprit_traps,
     };
     unsigned bug = fuzz_byte(in);
 
+    bug = bug ? bug : PLAINEST;
     if (bug > 0 && bug < sizeof(bugs) / sizeof(bugs[0])) {
         bugs[bug]();
     }
