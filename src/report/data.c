@@ -54,11 +54,11 @@ static void write_place(Json *json, const SchedStep *step)
     if (step->operation != SCHED_CALL) {
         file = step->site->file;
         line = step->site->line;
-    } else if (step->pc) {
-        const ReportFrame *frame = report_function_at((uintptr_t)step->pc - 1);
+    } else {
+        const ReportFrame *frame = report_call_frame(step);
 
-        file = frame->file;
-        line = frame->line;
+        file = frame ? frame->file : NULL;
+        line = frame ? frame->line : 0;
     }
     json_string(json, "file", file ? report_path_from_root(file) : NULL);
     json_number(json, "line", line);

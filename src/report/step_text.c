@@ -14,12 +14,51 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
+/* Functions that do nothing but unlock or signal on behalf of others. */
+static bool is_wrapper(const char *function)
+{
+    size_t length = strlen(function), suffix = strlen("_unlock");
+
+    return strncmp(function, "qemu_mutex_", strlen("qemu_mutex_")) == 0 ||
+           strncmp(function, "qemu_cond_", strlen("qemu_cond_")) == 0 || strstr(function, "lockable") ||
+           strstr(function, "lock_guard") || (length > suffix && strcmp(function + length - suffix, "_unlock") == 0);
+}
+
+/* Of the functions inlined at an address, the innermost that says something; NULL: none of them does. */
+static const ReportFrame *telling_frame_at(uintptr_t pc)
+{
+    const ReportFrame *frames;
+    unsigned count = report_symbolize(pc - 1, &frames);
+
+    for (unsigned i = 0; i < count; i++) {
+        if (!frames[i].system_header && strcmp(frames[i].function, "??") != 0 && !is_wrapper(frames[i].function)) {
+            return &frames[i];
+        }
+    }
+    return NULL;
+}
+
+const ReportFrame *report_call_frame(const SchedStep *step)
+{
+    uintptr_t callers[SCHED_CALLERS_MAX];
+    unsigned count = sched_step_callers(step, callers);
+    const ReportFrame *frame = count ? telling_frame_at((uintptr_t)step->pc) : NULL;
+
+    for (unsigned i = 0; i < count && !frame; i++) {
+        frame = telling_frame_at(callers[i]);
+    }
+    return frame ? frame : step->pc ? report_function_at((uintptr_t)step->pc - 1) : NULL;
+}
+
 const char *report_step_function(const SchedStep *step)
 {
+    const ReportFrame *frame;
+
     if (step->operation != SCHED_CALL) {
         return step->site->function;
     }
-    return step->pc ? report_function_at((uintptr_t)step->pc - 1)->function : "??";
+    frame = report_call_frame(step);
+    return frame ? frame->function : "??";
 }
 
 void report_add_place(Text *text, const SchedStep *step)
@@ -29,7 +68,7 @@ void report_add_place(Text *text, const SchedStep *step)
         return;
     }
 
-    const ReportFrame *frame = step->pc ? report_function_at((uintptr_t)step->pc - 1) : NULL;
+    const ReportFrame *frame = report_call_frame(step);
 
     if (frame && frame->file) {
         text_add(text, " (%s:%u)", base_name(frame->file), frame->line);
@@ -49,6 +88,17 @@ void report_add_thread(Text *text, uint32_t id)
             text_add(text, " (thread %u)", id);
             return;
         }
+    }
+}
+
+void report_add_mutex(Text *text, const SchedStep *step)
+{
+    const char *name = step->object_id ? report_variable_at(step->object) : NULL;
+
+    if (name) {
+        text_add(text, "%s, which", name);
+    } else {
+        text_add(text, "the mutex that");
     }
 }
 

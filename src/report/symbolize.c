@@ -432,3 +432,20 @@ const ReportFrame *report_function_at(uintptr_t pc)
     }
     return &frames[count - 1];
 }
+
+/* Of the executable alone: what is zero at first lies behind what the map of the process has of it, so that the module is not found by
+ * the address; and most addresses that are asked for are on the heap. */
+const char *report_variable_at(uintptr_t address)
+{
+    Dwfl_Module *module = module_at((uintptr_t)report_variable_at);
+    GElf_Off offset;
+    GElf_Sym symbol;
+    const char *name = module ? dwfl_module_addrinfo(module, address, &offset, &symbol, NULL, NULL, NULL) : NULL;
+    static char copy[128]; /* invariant 2 */
+
+    if (!name || !name[0] || GELF_ST_TYPE(symbol.st_info) != STT_OBJECT || offset >= symbol.st_size) {
+        return NULL;
+    }
+    snprintf(copy, sizeof(copy), "%s", name);
+    return copy;
+}

@@ -38,6 +38,9 @@ size_t report_symbolized_since(size_t n, uintptr_t *pcs, size_t max);
 /* The innermost function at this address that is no inline function of a system header. */
 const ReportFrame *report_function_at(uintptr_t pc);
 
+/* The variable with static storage that lies at this address, or NULL. Valid until the next call. */
+const char *report_variable_at(uintptr_t address);
+
 /* The path of a file of our own sources, as __FILE__ has it, from their root on. A part of path. After the first address was asked for. */
 const char *report_path_from_root(const char *path);
 

@@ -165,6 +165,7 @@ extern uint64_t sched_clock_now;
 void sched_sites_init(void);
 void *sched_sites_memory(size_t *bytes); /* the names of calls; whole pages */
 uint16_t sched_call_site(SchedCall call, void *pc, void *frame); /* never 0; asks the namer the first time */
+void sched_note_callers(SchedStep *step, void *frame); /* of a call, where sched_step_callers() is to know them */
 const SchedSite *sched_site_by_name(uint16_t site); /* NULL when it is a call's or unknown */
 
 /* ---- engine (engine.c) */

@@ -232,6 +232,9 @@ static void call_point(SchedCall call, uintptr_t object, void *site, void *frame
     step = record(self->id, self, SCHED_CALL, call, object, self->event.object ? self->event.object->id : 0);
     step->pc = site;
     step->old_value = step->new_value = 0;
+    if (call_effects[call] == WRITES && frame) { /* those that let others go on */
+        sched_note_callers(step, frame);
+    }
     account(self, self->event.object, self->event.site, self->event.reads, self->event.writes);
 }
 

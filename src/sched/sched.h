@@ -286,7 +286,7 @@ typedef struct SchedStep {
         void *pc; /* SCHED_CALL: return address */
     };
     uintptr_t object;
-    uint64_t old_value, new_value; /* of the object before and after; or the call's sched_step_value() in new_value */
+    uint64_t old_value, new_value; /* of the object before and after; or the call's sched_step_value() in new_value; or its callers */
     uint32_t object_id; /* ordinal of first use in the execution; 0: none */
     uint32_t strand; /* coroutine that ran, 0: the thread itself */
     uint16_t thread;
@@ -303,6 +303,13 @@ typedef struct SchedStep {
 
 /* The steps of the last execution, those of the experiment included. */
 const SchedStep *sched_trace(size_t *count);
+
+/*
+ * Who called the function that made this call: return addresses outwards from it, of calls that let others go on and mostly stand in a wrapper
+ * that says nothing (MUTEX_UNLOCK, COND_SIGNAL, COND_BROADCAST); of others none. Returns how many, at most SCHED_CALLERS_MAX. Any thread.
+ */
+#define SCHED_CALLERS_MAX 4u
+unsigned sched_step_callers(const SchedStep *step, uintptr_t pcs[SCHED_CALLERS_MAX]);
 
 /* A blocked thread was let go on: after step - 1, by the thread that had made it, or by the clock where that was a CLOCK_ADVANCE. */
 typedef struct SchedWakeup {

@@ -130,19 +130,69 @@ static void *name_call(void *opaque)
     return NULL;
 }
 
+static bool in_executable(const void *pc)
+{
+    return (const char *)pc >= __executable_start && (const char *)pc < etext;
+}
+
 /* Where the function was called from that makes the call at pc. Shared libraries keep no frame pointers: what stands where one would
  * stand is left from some earlier call, and differs between builds. */
 static void *caller_of(const void *pc, void *frame)
 {
     char **caller = frame ? *(char ***)frame : NULL;
 
-    if ((const char *)pc < __executable_start || (const char *)pc >= etext) {
+    if (!in_executable(pc)) {
         return (void *)(uintptr_t)UNKNOWN;
     }
     if ((char *)caller > (char *)frame && (char *)caller < sched_self_->stack_high - 16 && ((uintptr_t)caller & 7) == 0) {
         return caller[1];
     }
     return NULL;
+}
+
+/* ---- callers: as offsets into the executable, two in a word */
+
+static bool has_callers(const SchedStep *step)
+{
+    return step->operation == SCHED_CALL && (step->call == SCHED_CALL_MUTEX_UNLOCK || step->call == SCHED_CALL_COND_SIGNAL ||
+                                             step->call == SCHED_CALL_COND_BROADCAST);
+}
+
+void sched_note_callers(SchedStep *step, void *frame)
+{
+    char **at = frame;
+    uint64_t words[SCHED_CALLERS_MAX / 2] = { 0 };
+
+    if (!has_callers(step) || !in_executable(step->pc)) {
+        return; /* a shared library keeps no frame pointers */
+    }
+    for (unsigned i = 0; i < SCHED_CALLERS_MAX; i++) {
+        char **next = (char **)*at;
+
+        if ((char *)next <= (char *)at || (char *)next >= sched_self_->stack_high - 16 || ((uintptr_t)next & 7) != 0 ||
+            !in_executable(next[1])) {
+            break;
+        }
+        words[i / 2] |= (uint64_t)(uint32_t)(next[1] - (char *)__executable_start) << i % 2 * 32;
+        at = next;
+    }
+    step->old_value = words[0];
+    step->new_value = words[1];
+}
+
+unsigned sched_step_callers(const SchedStep *step, uintptr_t pcs[SCHED_CALLERS_MAX])
+{
+    const uint64_t words[SCHED_CALLERS_MAX / 2] = { step->old_value, step->new_value };
+    unsigned count = 0;
+
+    if (!has_callers(step)) {
+        return 0;
+    }
+    while (count < SCHED_CALLERS_MAX && (uint32_t)(words[count / 2] >> count % 2 * 32)) {
+        pcs[count] = (uintptr_t)__executable_start + (uint32_t)(words[count / 2] >> count % 2 * 32);
+        count++;
+    }
+    return count;
 }
 
 uint16_t sched_call_site(SchedCall call, void *pc, void *frame)

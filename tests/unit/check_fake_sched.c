@@ -143,6 +143,13 @@ size_t fake_count(void)
     return step_count;
 }
 
+unsigned sched_step_callers(const SchedStep *step, uintptr_t pcs[SCHED_CALLERS_MAX])
+{
+    (void)step;
+    (void)pcs;
+    return 0;
+}
+
 void fake_script_probe(SchedThread *thread, SchedProbe probe, void (*appended)(void))
 {
     scripts[script_count++] = (Script){ .thread = thread, .probe = probe, .steps = appended };
