@@ -10,17 +10,19 @@
  * 3. That is so as long as the waiter does what it had done before; what it reads later it may read because it has left
  *    its loop already, and then counts only where the waiter had looked at it just before it slept.
  * 4. Steps of the experiment are never blamed: the write is one of the execution proper.
+ * 5. Plain data are not in the trace, but the mutex around them is: where the last that the waiter did before the ways parted, of all that
+ *    others may have had a hand in, was to take a mutex and give it back, the condition is what that guards.
  */
 #include "check/cause.h"
 
-#include <stdlib.h>
-
 #include "check/cause_wake.h"
+#include "check/cause_ways.h"
 
 enum { OWN_STEPS_MAX = 3 };
 enum { STEPS_OF_A_TURN = 40 }; /* a main loop's turn over two contexts has about 30 */
 
 typedef struct Candidate {
+    bool guard;  /* object is a mutex, looked at by taking it: invariant 5 */
     bool looked; /* the waiter knew this object before it slept: the better sort of candidate */
     uint64_t object;
     size_t look_step, probe_step, write_step;
@@ -93,36 +95,13 @@ static size_t same_read_before(CheckTrace trace, uint32_t waiter, const SchedPro
     return CHECK_NO_STEP;
 }
 
-static size_t next_of(CheckTrace trace, uint32_t thread, size_t after, size_t end)
-{
-    for (size_t i = after + 1; i < end; i++) {
-        if (trace.steps[i].thread == thread) {
-            return i;
-        }
-    }
-    return CHECK_NO_STEP;
-}
-
-/* Follow the waiter from its old read and from the new one, until it does different things. Where it has never read the
- * old value at this place, the new one leads it somewhere else at once, for all that is known. CHECK_NO_STEP: it goes the
- * same way on either. */
+/* Where the ways part after a read that finds another value than it found before. Where the waiter has never read the old value at this
+ * place, the new one leads it somewhere else at once, for all that is known. */
 static size_t parting_of_ways(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t probe_step, uint64_t value)
 {
-    size_t old = same_read_before(trace, waiter, probe, probe_step, value), new = probe_step;
+    size_t old = same_read_before(trace, waiter, probe, probe_step, value);
 
-    if (old == CHECK_NO_STEP) {
-        return probe_step + 1;
-    }
-    for (;;) {
-        old = next_of(trace, waiter, old, probe->first_step);
-        new = next_of(trace, waiter, new, probe->end_step);
-        if (old == CHECK_NO_STEP || new == CHECK_NO_STEP) {
-            return CHECK_NO_STEP;
-        }
-        if (!check_step_same_place(&trace.steps[old], &trace.steps[new])) {
-            return new;
-        }
-    }
+    return old == CHECK_NO_STEP ? probe_step + 1 : check_ways_parting(trace, waiter, probe, old, probe_step);
 }
 
 /* ------------------------------------------------------------------------------------------- candidates */
@@ -159,7 +138,14 @@ static bool candidate_at(CheckTrace trace, uint32_t waiter, const SchedProbe *pr
     size_t since = looked ? look : sleep_step;
     size_t write = last_change_by_others(trace, waiter, object, since, probe->first_step);
 
-    *candidate = (Candidate){ looked, object, look, probe_step, write, CHECK_NO_STEP };
+    *candidate = (Candidate){
+        .looked = looked,
+        .object = object,
+        .look_step = look,
+        .probe_step = probe_step,
+        .write_step = write,
+        .parting = CHECK_NO_STEP,
+    };
     if (looked) {
         candidate->parting = parting_of_ways(trace, waiter, probe, probe_step, known_after(&trace.steps[look]));
         if (candidate->parting == probe_step + 1 && !looked_before_sleep(trace, waiter, sleep_step, look)) {
@@ -187,7 +173,7 @@ static bool parts_soon(CheckTrace trace, const SchedProbe *probe, const Candidat
     size_t step = candidate->probe_step;
 
     for (unsigned i = 0; i < OWN_STEPS_MAX && step != CHECK_NO_STEP; i++) {
-        step = next_of(trace, trace.steps[candidate->probe_step].thread, step, probe->end_step);
+        step = check_ways_next(trace, trace.steps[candidate->probe_step].thread, step, probe->end_step);
     }
     return candidate->parting != CHECK_NO_STEP && (step == CHECK_NO_STEP || candidate->parting <= step);
 }
@@ -220,6 +206,57 @@ static bool own_candidate_at(CheckTrace trace, uint32_t waiter, const SchedProbe
     return parts_soon(trace, probe, candidate);
 }
 
+/* ------------------------------------------------------------------------------------------- guards */
+
+static bool is_call_on(const SchedStep *step, SchedCall call, uint64_t object)
+{
+    return step->operation == SCHED_CALL && step->call == call && check_step_object(step) == object;
+}
+
+/* The first or, going backwards, the last step in [from, end) at which the mutex is given back by the waiter, or by others. */
+static size_t given_back(CheckTrace trace, uint32_t waiter, bool by_waiter, uint64_t mutex, size_t from, size_t end)
+{
+    for (size_t n = from; n < end; n++) {
+        size_t i = by_waiter ? n : end - 1 - (n - from);
+        const SchedStep *step = &trace.steps[i];
+
+        if ((step->thread == waiter) == by_waiter && !(step->flags & SCHED_STEP_PROBE) &&
+            is_call_on(step, SCHED_CALL_MUTEX_UNLOCK, mutex)) {
+            return i;
+        }
+    }
+    return CHECK_NO_STEP;
+}
+
+/* The same for a mutex that the waiter takes and gives back in its loop. */
+static bool guard_at(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t sleep_step, size_t probe_step,
+                     Candidate *candidate)
+{
+    const SchedStep *lock = &trace.steps[probe_step];
+    uint64_t mutex = check_step_object(lock);
+    size_t look, left, write;
+
+    if (mutex == 0 || !is_call_on(lock, SCHED_CALL_MUTEX_LOCK, mutex)) {
+        return false;
+    }
+    look = check_ways_before(trace, waiter, probe, probe_step);
+    if (look == CHECK_NO_STEP || !looked_before_sleep(trace, waiter, sleep_step, look)) {
+        return false;
+    }
+    left = given_back(trace, waiter, true, mutex, look, sleep_step);
+    write = left == CHECK_NO_STEP ? left : given_back(trace, waiter, false, mutex, left, probe->first_step);
+    *candidate = (Candidate){
+        .guard = true,
+        .looked = true,
+        .object = mutex,
+        .look_step = look,
+        .probe_step = probe_step,
+        .write_step = write,
+        .parting = check_ways_parting(trace, waiter, probe, look, probe_step),
+    };
+    return write != CHECK_NO_STEP && candidate->parting != CHECK_NO_STEP;
+}
+
 /* Invariant 2 first, then 3. Where one place reads several objects, such as counters to add up, the condition came true
  * with the last write to any of them. */
 static bool better(CheckTrace trace, const Candidate *a, const Candidate *b)
@@ -233,60 +270,10 @@ static bool better(CheckTrace trace, const Candidate *a, const Candidate *b)
     if (a->parting == CHECK_NO_STEP) {
         return a->probe_step < b->probe_step;
     }
-    if (check_step_same_place(&trace.steps[a->probe_step], &trace.steps[b->probe_step])) {
+    if (!a->guard && check_step_same_place(&trace.steps[a->probe_step], &trace.steps[b->probe_step])) {
         return a->write_step > b->write_step;
     }
     return a->probe_step > b->probe_step;
-}
-
-static int compare_turns(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return (x > y) - (x < y);
-}
-
-/* Two steps in a row as a number: a turn of the way that the waiter took. */
-static uint64_t turn(const SchedStep *from, const SchedStep *to)
-{
-    SchedStep places[2] = { *from, *to };
-
-    places[0].object = places[1].object = 0;
-    places[0].object_id = places[1].object_id = 0;
-    return check_step_shape(&places[0], false) * 31 + check_step_shape(&places[1], false);
-}
-
-/* Where the resumed waiter first takes a turn that it had never taken before: from there on it is out of its loop. */
-static size_t end_of_known_ways(CheckTrace trace, uint32_t waiter, const SchedProbe *probe)
-{
-    uint64_t *known = malloc((probe->first_step + 1) * sizeof(*known));
-    size_t known_count = 0, last = CHECK_NO_STEP, end = probe->end_step;
-
-    if (!known) {
-        abort();
-    }
-    for (size_t i = 0; i < probe->first_step; i++) {
-        if (trace.steps[i].thread == waiter) {
-            if (last != CHECK_NO_STEP) {
-                known[known_count++] = turn(&trace.steps[last], &trace.steps[i]);
-            }
-            last = i;
-        }
-    }
-    qsort(known, known_count, sizeof(*known), compare_turns);
-
-    /* The first step of a probe may be the experiment's own, and follows on a wait that nobody had ended: it is new by
-     * nature. */
-    for (size_t i = probe->first_step + 1; i < end; i++) {
-        uint64_t taken = turn(&trace.steps[i - 1], &trace.steps[i]);
-
-        if (trace.steps[i - 1].call != SCHED_CALL_SPURIOUS &&
-            !bsearch(&taken, known, known_count, sizeof(*known), compare_turns)) {
-            end = i;
-        }
-    }
-    free(known);
-    return end;
 }
 
 typedef bool Propose(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t sleep_step, size_t probe_step,
@@ -312,7 +299,7 @@ static bool best_candidate(CheckTrace trace, const CheckCause *cause, const Sche
 
 static void set_write(CheckTrace trace, const Candidate *best, CheckCause *cause)
 {
-    cause->kind = CHECK_CAUSE_WRITE;
+    cause->kind = best->guard ? CHECK_CAUSE_GUARD : CHECK_CAUSE_WRITE;
     cause->object = best->object;
     cause->look_step = best->look_step;
     cause->probe_step = best->probe_step;
@@ -323,12 +310,16 @@ static void set_write(CheckTrace trace, const Candidate *best, CheckCause *cause
 /* On known ways: the waiter is still in its loop there. */
 static bool find_write(CheckTrace trace, const SchedProbe *probe, CheckCause *cause)
 {
-    size_t known_end = end_of_known_ways(trace, cause->waiter, probe);
-    Candidate best, own;
+    size_t known_end = check_ways_known_end(trace, cause->waiter, probe);
+    Candidate best, own, guard;
     bool found = best_candidate(trace, cause, probe, known_end, candidate_at, &best);
 
     if (best_candidate(trace, cause, probe, known_end, own_candidate_at, &own) && (!found || own.parting < best.parting)) {
         best = own;
+        found = true;
+    }
+    if (best_candidate(trace, cause, probe, known_end, guard_at, &guard) && (!found || better(trace, &guard, &best))) {
+        best = guard;
         found = true;
     }
     if (found) {
@@ -341,13 +332,17 @@ static bool find_write(CheckTrace trace, const SchedProbe *probe, CheckCause *ca
  * condition here; what it had looked at last before it slept, or has left to itself, is a good one, returned as *sure. */
 static bool guess_write(CheckTrace trace, const SchedProbe *probe, CheckCause *cause, bool *sure)
 {
-    Candidate best, own;
+    Candidate best, own, guard;
     bool found = best_candidate(trace, cause, probe, probe->end_step, candidate_at, &best) && best.looked;
 
     *sure = found && best.parting != CHECK_NO_STEP &&
             looked_before_sleep(trace, cause->waiter, cause->sleep_step == CHECK_NO_STEP ? 0 : cause->sleep_step, best.look_step);
     if (best_candidate(trace, cause, probe, probe->end_step, own_candidate_at, &own) && (!found || own.parting < best.parting)) {
         best = own;
+        found = *sure = true;
+    }
+    if (best_candidate(trace, cause, probe, probe->end_step, guard_at, &guard) && (!found || better(trace, &guard, &best))) {
+        best = guard;
         found = *sure = true;
     }
     if (found) {
@@ -404,6 +399,33 @@ static CheckCause nothing_known(CheckTrace trace, uint32_t waiter, const SchedPr
     };
 }
 
+/* ------------------------------------------------------------------------------------------- a wakeup that came too early */
+
+/* The waiter sleeps on a condition, and somebody has signalled that after it had taken the mutex to look and before it slept. */
+static void find_early(CheckTrace trace, CheckCause *cause)
+{
+    const SchedStep *sleep = cause->sleep_step == CHECK_NO_STEP ? NULL : &trace.steps[cause->sleep_step];
+
+    if (!sleep || sleep->operation != SCHED_CALL ||
+        (sleep->call != SCHED_CALL_COND_WAIT && sleep->call != SCHED_CALL_COND_TIMEDWAIT)) {
+        return;
+    }
+    for (size_t i = cause->sleep_step; i-- > 0;) {
+        const SchedStep *step = &trace.steps[i];
+
+        if (step->thread == cause->waiter && (step->flags & SCHED_STEP_BLOCKED || step->call == SCHED_CALL_MUTEX_LOCK)) {
+            return;
+        }
+        if (step->thread != cause->waiter && check_step_wakes(step) && check_step_object(step) == check_step_object(sleep)) {
+            cause->kind = CHECK_CAUSE_EARLY;
+            cause->object = check_step_object(sleep);
+            cause->wake_step = i;
+            cause->waker = step->thread;
+            return;
+        }
+    }
+}
+
 /* Does it say what became of the wakeup? Then it is better than a guess. */
 static bool explains(const CheckCause *cause)
 {
@@ -427,5 +449,8 @@ void check_cause_find(CheckTrace trace, uint32_t waiter, const SchedProbe *probe
         if (sure || guess.take_step != CHECK_NO_STEP || !explains(cause)) {
             *cause = guess;
         }
+    }
+    if (cause->kind == CHECK_CAUSE_UNKNOWN) {
+        find_early(trace, cause);
     }
 }

@@ -29,6 +29,7 @@ typedef enum CheckCauseKind {
     CHECK_CAUSE_GIVEN,   /* write_step is the wakeup itself: given by waker, and lost (given.h) */
     CHECK_CAUSE_GUARD,   /* the condition is plain data: write_step is where another thread last let its mutex go */
     CHECK_CAUSE_TAKEN,   /* what changed is not known, but a wakeup for the waiter was taken: wake_step, take_step */
+    CHECK_CAUSE_EARLY,   /* nor is it, but a wakeup for the waiter came after its look and before its sleep: wake_step */
 } CheckCauseKind;
 
 typedef struct CheckCause {
@@ -36,7 +37,7 @@ typedef struct CheckCause {
     uint32_t waiter, waker;    /* thread ids; waker is CHECK_NO_THREAD when unknown */
     uint64_t object;           /* of the condition, as check_step_object() names it; 0: unknown */
     size_t sleep_step;         /* these are indices into the trace, or CHECK_NO_STEP */
-    size_t look_step;
+    size_t look_step;          /* of a guard: where the waiter took the mutex; CHECK_NO_STEP: which mutex it is, is a guess */
     size_t write_step;
     size_t probe_step;
     size_t check_step;

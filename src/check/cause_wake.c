@@ -248,9 +248,9 @@ static bool declines(CheckTrace trace, const CheckCause *cause, size_t at)
  * decision of all since the waiter was awake is the one that left it asleep. */
 static void find_last_decision(CheckTrace trace, const SchedProbe *probe, CheckCause *cause)
 {
-    size_t looked_at = 0;
+    size_t looked_at = 0, first = cause->look_step == CHECK_NO_STEP ? 0 : cause->look_step;
 
-    for (size_t i = probe->first_step; i-- > 0 && looked_at++ < DECISION_STEPS;) {
+    for (size_t i = probe->first_step; i-- > first && looked_at++ < DECISION_STEPS;) {
         size_t read = taken_from_waiter(trace, probe, cause, i);
 
         if (read != CHECK_NO_STEP) {
@@ -286,8 +286,40 @@ static void move_guard(CheckTrace trace, CheckCause *cause)
     }
 }
 
+/* A full barrier and then a look, both right after the mutex was let go of: so one asks whether anybody waits for what has been changed. */
+static void find_check_after_guard(CheckTrace trace, CheckCause *cause)
+{
+    const SchedStep *unlock = &trace.steps[cause->write_step];
+    bool fence = false;
+
+    for (size_t i = cause->write_step + 1; i < trace.count; i++) {
+        const SchedStep *step = &trace.steps[i];
+
+        if (step->thread != cause->waker) {
+            continue;
+        }
+        if (step->strand != unlock->strand || step->flags & SCHED_STEP_PROBE ||
+            (fence ? step->operation != SCHED_LOAD : step->operation != SCHED_FENCE)) {
+            return;
+        }
+        if (fence) {
+            size_t next = next_of_thread(trace, cause->waker, i);
+
+            cause->check_step = next != CHECK_NO_STEP && check_step_wakes(&trace.steps[next]) ? CHECK_NO_STEP : i;
+            return;
+        }
+        fence = true;
+    }
+}
+
 static void explain_plain_data(CheckTrace trace, const SchedProbe *probe, CheckCause *cause)
 {
+    if (cause->kind == CHECK_CAUSE_GUARD && cause->look_step != CHECK_NO_STEP) {
+        find_check_after_guard(trace, cause);
+        if (cause->check_step != CHECK_NO_STEP) {
+            return;
+        }
+    }
     find_last_decision(trace, probe, cause);
     if (cause->check_step == CHECK_NO_STEP && cause->wake_step == CHECK_NO_STEP) {
         return;

@@ -40,8 +40,9 @@ static void say_write(Lines *lines, CheckTrace trace, ReportValues *values, cons
         report_add_step(&text, values, trace, cause->write_step);
         text_add(&text, " made %s's condition true", check_thread_name(cause->waiter));
     } else {
-        text_add(&text, "%s let go of the mutex that guards %s's condition",
-                 report_step_function(&trace.steps[cause->write_step]), check_thread_name(cause->waiter));
+        text_add(&text, "%s let go of ", report_step_function(&trace.steps[cause->write_step]));
+        report_add_mutex(&text, &trace.steps[cause->write_step]);
+        text_add(&text, " guards %s's condition", check_thread_name(cause->waiter));
     }
     report_add_place(&text, &trace.steps[cause->write_step]);
     print_line(lines, line);
@@ -74,7 +75,12 @@ static void say_wake(Lines *lines, CheckTrace trace, ReportValues *values, const
 
     begin_step(&text, trace, cause->wake_step);
     report_add_step(&text, values, trace, cause->wake_step);
-    text_add(&text, has(cause->take_step) ? " woke %s" : " did not reach %s", check_thread_name(cause->waiter));
+    if (cause->kind == CHECK_CAUSE_EARLY) {
+        text_add(&text, " in %s came after %s had looked and before it slept",
+                 report_step_function(&trace.steps[cause->wake_step]), check_thread_name(cause->waiter));
+    } else {
+        text_add(&text, has(cause->take_step) ? " woke %s" : " did not reach %s", check_thread_name(cause->waiter));
+    }
     report_add_place(&text, &trace.steps[cause->wake_step]);
     print_line(lines, line);
 }

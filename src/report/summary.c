@@ -103,6 +103,9 @@ const char *report_waker_function(const ReportFinding *finding)
     if (cause->take_step != CHECK_NO_STEP) {
         return report_step_function(&trace.steps[cause->take_step]);
     }
+    if (cause->kind == CHECK_CAUSE_EARLY) {
+        return report_step_function(&trace.steps[cause->wake_step]);
+    }
     if (cause->kind == CHECK_CAUSE_GUARD && cause->check_step != CHECK_NO_STEP) {
         return report_step_function(&trace.steps[cause->check_step]); /* the write is but an unlock */
     }

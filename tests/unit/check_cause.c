@@ -312,6 +312,129 @@ static void test_guard(void)
     g_assert_cmpuint(cause.waker, ==, 1);
 }
 
+/* /check/cause/guard-in-loop: the waiter takes a mutex in its loop, and parts from its old way right after: what that guards is the condition,
+ * and neither the counter that it read before nor what it finds once it has left its loop. */
+static void test_guard_in_loop(void)
+{
+    enum { MUTEX = 1, OTHER_MUTEX, COUNT, NEXT, LATER, POLL };
+    SchedSite *count, *next, *later;
+    SchedProbe probe;
+    size_t look, at;
+
+    fake_reset();
+    fake_thread("main", NULL);
+    fake_thread("worker", NULL);
+    count = fake_site(SCHED_LOAD, "wait", "&count", 1);
+    next = fake_site(SCHED_LOAD, "wait", "&next", 2);
+    later = fake_site(SCHED_LOAD, "go_on", "&later", 3);
+    fake_load(0, later, LATER, 1);
+    fake_load(0, count, COUNT, 0);
+    look = fake_call(0, SCHED_CALL_MUTEX_LOCK, MUTEX, NULL);
+    fake_call(0, SCHED_CALL_MUTEX_UNLOCK, MUTEX, NULL);
+    fake_load(0, next, NEXT, 5);
+    fake_sleep(fake_call(0, SCHED_CALL_POLL, POLL, NULL));
+    fake_store(1, fake_site(SCHED_STORE, "work", "&count", 4), COUNT, 0, 1);
+    fake_call(1, SCHED_CALL_MUTEX_LOCK, MUTEX, NULL);
+    at = fake_call(1, SCHED_CALL_MUTEX_UNLOCK, MUTEX, NULL);
+    fake_call(1, SCHED_CALL_MUTEX_UNLOCK, OTHER_MUTEX, NULL);
+    fake_store(1, fake_site(SCHED_STORE, "work", "&later", 5), LATER, 1, 2);
+    probe.first_step = fake_count();
+    fake_load(0, count, COUNT, 1);
+    fake_call(0, SCHED_CALL_MUTEX_LOCK, MUTEX, NULL);
+    fake_call(0, SCHED_CALL_MUTEX_UNLOCK, MUTEX, NULL);
+    fake_load(0, later, LATER, 2);
+    probe.end_step = fake_count();
+    fake_by_hand(probe.first_step, probe.end_step);
+
+    CheckCause cause = cause_of(0, probe);
+
+    g_assert_cmpint(cause.kind, ==, CHECK_CAUSE_GUARD);
+    g_assert_cmpuint(cause.object, ==, MUTEX);
+    g_assert_cmpuint(cause.look_step, ==, look);
+    g_assert_cmpuint(cause.write_step, ==, at);
+    g_assert_cmpuint(cause.waker, ==, 1);
+    g_assert_cmpuint(cause.check_step, ==, CHECK_NO_STEP);
+}
+
+/* /check/cause/untouched-guard: nobody has had the mutex since the waiter looked: what it guards cannot have changed. */
+static void test_untouched_guard(void)
+{
+    enum { MUTEX = 1, DONE, POLL };
+    SchedSite *look;
+    SchedProbe probe;
+    size_t at;
+
+    fake_reset();
+    fake_thread("main", NULL);
+    fake_thread("worker", NULL);
+    look = fake_site(SCHED_LOAD, "wait", "&done", 1);
+    fake_call(1, SCHED_CALL_MUTEX_LOCK, MUTEX, NULL);
+    fake_call(1, SCHED_CALL_MUTEX_UNLOCK, MUTEX, NULL);
+    fake_load(0, look, DONE, 0);
+    fake_call(0, SCHED_CALL_MUTEX_LOCK, MUTEX, NULL);
+    fake_call(0, SCHED_CALL_MUTEX_UNLOCK, MUTEX, NULL);
+    fake_sleep(fake_call(0, SCHED_CALL_POLL, POLL, NULL));
+    at = fake_store(1, fake_site(SCHED_STORE, "finish", "&done", 2), DONE, 0, 1);
+    probe.first_step = fake_count();
+    fake_load(0, look, DONE, 1);
+    fake_call(0, SCHED_CALL_MUTEX_LOCK, MUTEX, NULL);
+    fake_call(0, SCHED_CALL_MUTEX_UNLOCK, MUTEX, NULL);
+    fake_load(0, fake_site(SCHED_LOAD, "go_on", "&other", 3), 9, 1);
+    probe.end_step = fake_count();
+    fake_by_hand(probe.first_step, probe.end_step);
+
+    CheckCause cause = cause_of(0, probe);
+
+    g_assert_cmpint(cause.kind, ==, CHECK_CAUSE_WRITE);
+    g_assert_cmpuint(cause.write_step, ==, at);
+}
+
+/* A turn of a loop that looks at a counter, which takes more steps where it is 0, and then at a flag. */
+static void counting_turn(SchedSite *const sites[], unsigned count, unsigned done)
+{
+    enum { COUNT = 1, X, Y, Z, DONE, TABLE };
+
+    fake_load(0, sites[0], COUNT, count);
+    if (count) {
+        fake_load(0, sites[1], TABLE, 1);
+    } else {
+        fake_load(0, sites[2], TABLE, 1);
+        fake_load(0, sites[3], TABLE, 1);
+    }
+    fake_load(0, sites[4], X, 1);
+    fake_load(0, sites[5], Y, 1);
+    fake_load(0, sites[6], Z, 1);
+    fake_load(0, sites[7], DONE, done);
+}
+
+/* /check/cause/detour: a counter that others have left takes a few other steps, and then all goes on as before: not the condition. */
+static void test_detour(void)
+{
+    SchedSite *sites[8];
+    SchedProbe probe;
+    size_t at;
+
+    fake_reset();
+    fake_thread("main", NULL);
+    fake_thread("worker", NULL);
+    for (unsigned i = 0; i < G_N_ELEMENTS(sites); i++) {
+        sites[i] = fake_site(SCHED_LOAD, "wait", i < 4 ? "&count" : "&flags", i + 1);
+    }
+    counting_turn(sites, 0, 0);
+    fake_sleep(fake_call(0, SCHED_CALL_POLL, 7, NULL));
+    fake_store(1, fake_site(SCHED_RMW, "visit", "&count", 20), 1, 0, 8);
+    counting_turn(sites, 8, 0);
+    fake_sleep(fake_call(0, SCHED_CALL_POLL, 7, NULL));
+    at = fake_store(1, fake_site(SCHED_STORE, "finish", "&flags", 21), 5, 0, 1);
+    fake_store(1, fake_site(SCHED_RMW, "visit", "&count", 22), 1, 8, 0);
+    probe.first_step = fake_count();
+    counting_turn(sites, 0, 1);
+    fake_load(0, fake_site(SCHED_LOAD, "go_on", "&other", 23), 9, 1);
+    probe.end_step = fake_count();
+    fake_by_hand(probe.first_step, probe.end_step);
+    g_assert_cmpuint(cause_of(0, probe).write_step, ==, at);
+}
+
 /* /check/cause/on-stack: an object on a stack has no identity; its address serves. */
 static void test_on_stack(void)
 {
@@ -352,6 +475,9 @@ int main(int argc, char **argv)
     g_test_add_func("/check/cause/own-work", test_own_work);
     g_test_add_func("/check/cause/announcement", test_announcement);
     g_test_add_func("/check/cause/guard", test_guard);
+    g_test_add_func("/check/cause/guard-in-loop", test_guard_in_loop);
+    g_test_add_func("/check/cause/untouched-guard", test_untouched_guard);
+    g_test_add_func("/check/cause/detour", test_detour);
     g_test_add_func("/check/cause/on-stack", test_on_stack);
     return g_test_run();
 }

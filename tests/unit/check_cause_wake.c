@@ -196,6 +196,117 @@ static void test_plain_declined(void)
     g_assert_cmpuint(cause.write_step, ==, check + 1);
 }
 
+/* What worker, thread 1, does after it has changed what mutex 1 guards: a full barrier or none, a look at what main has never announced, in
+ * this coroutine, and then perhaps a wakeup. Returns where it looked. */
+static size_t ask_after_unlock(bool barrier, uint32_t strand, bool wakes, SchedProbe *probe)
+{
+    enum { MUTEX = 1, WAITERS = 5, NEXT = 6, POLL = 7 };
+    SchedSite *next = fake_site(SCHED_LOAD, "wait", "&next", 1);
+    size_t look;
+
+    fake_thread("main", NULL);
+    fake_thread("worker", NULL);
+    fake_call(0, SCHED_CALL_MUTEX_LOCK, MUTEX, NULL);
+    fake_call(0, SCHED_CALL_MUTEX_UNLOCK, MUTEX, NULL);
+    fake_load(0, next, NEXT, 5);
+    fake_sleep(fake_call(0, SCHED_CALL_POLL, POLL, NULL));
+    fake_call(1, SCHED_CALL_MUTEX_LOCK, MUTEX, NULL);
+    fake_call(1, SCHED_CALL_MUTEX_UNLOCK, MUTEX, NULL);
+    if (barrier) {
+        look = fake_load(1, fake_site(SCHED_FENCE, "kick", "smp_mb", 2), 0, 0);
+        fake_step(look)->operation = SCHED_FENCE;
+    }
+    look = fake_load(1, fake_site(SCHED_LOAD, "kick", "&num_waiters", 3), WAITERS, 0);
+    fake_step(look)->strand = strand;
+    if (wakes) {
+        fake_call(1, SCHED_CALL_FUTEX_WAKE, 8, NULL);
+    }
+    probe->first_step = fake_count();
+    fake_call(0, SCHED_CALL_MUTEX_LOCK, MUTEX, NULL);
+    fake_call(0, SCHED_CALL_MUTEX_UNLOCK, MUTEX, NULL);
+    fake_load(0, fake_site(SCHED_LOAD, "go_on", "&other", 4), 9, 1);
+    probe->end_step = fake_count();
+    fake_by_hand(probe->first_step, probe->end_step);
+    return look;
+}
+
+/* /check/cause/guard-asked: after the section and a full barrier the waker asks whether anybody waits, at a place where nobody ever has. */
+static void test_guard_asked(void)
+{
+    SchedProbe probe;
+    size_t look;
+    CheckCause cause;
+
+    fake_reset();
+    look = ask_after_unlock(true, 0, false, &probe);
+    cause = cause_of(0, probe);
+    g_assert_cmpint(cause.kind, ==, CHECK_CAUSE_GUARD);
+    g_assert_cmpuint(cause.check_step, ==, look);
+}
+
+/* /check/cause/guard-not-asked: without a barrier, or in another coroutine, it is anything; and where it woke somebody then, it is no reason not to. */
+static void test_guard_not_asked(void)
+{
+    SchedProbe probe;
+
+    fake_reset();
+    ask_after_unlock(false, 0, false, &probe);
+    g_assert_cmpuint(cause_of(0, probe).check_step, ==, CHECK_NO_STEP);
+    fake_reset();
+    ask_after_unlock(true, 3, false, &probe);
+    g_assert_cmpuint(cause_of(0, probe).check_step, ==, CHECK_NO_STEP);
+    fake_reset();
+    ask_after_unlock(true, 0, true, &probe);
+    g_assert_cmpuint(cause_of(0, probe).check_step, ==, CHECK_NO_STEP);
+}
+
+/* The waiter looks, under the mutex, at what no step shows, and sleeps; the signal comes before it looks, or after. */
+static SchedProbe early_trace(bool after_look, size_t *signal)
+{
+    enum { MUTEX = 1, COND, OTHER_COND };
+    SchedProbe probe;
+
+    fake_thread("worker", NULL);
+    fake_thread("main", NULL);
+    if (!after_look) {
+        *signal = fake_call(1, SCHED_CALL_COND_BROADCAST, COND, NULL);
+    }
+    fake_call(0, SCHED_CALL_MUTEX_LOCK, MUTEX, NULL);
+    if (after_look) {
+        *signal = fake_call(1, SCHED_CALL_COND_BROADCAST, COND, NULL);
+    }
+    fake_call(1, SCHED_CALL_COND_SIGNAL, OTHER_COND, NULL);
+    fake_sleep(fake_call(0, SCHED_CALL_COND_TIMEDWAIT, COND, NULL));
+    probe.first_step = fake_count();
+    fake_call(0, SCHED_CALL_EXIT, 0, NULL);
+    probe.end_step = fake_count();
+    fake_by_hand(probe.first_step, probe.end_step);
+    return probe;
+}
+
+/* /check/cause/early: the signal came when the waiter had looked and did not sleep yet. */
+static void test_early(void)
+{
+    size_t signal;
+    CheckCause cause;
+
+    fake_reset();
+    cause = cause_of(0, early_trace(true, &signal));
+    g_assert_cmpint(cause.kind, ==, CHECK_CAUSE_EARLY);
+    g_assert_cmpuint(cause.wake_step, ==, signal);
+    g_assert_cmpuint(cause.waker, ==, 1);
+    g_assert_cmpuint(cause.write_step, ==, CHECK_NO_STEP);
+}
+
+/* /check/cause/not-early: before the waiter looks, a signal says nothing about what it finds. */
+static void test_not_early(void)
+{
+    size_t signal;
+
+    fake_reset();
+    g_assert_cmpint(cause_of(0, early_trace(false, &signal)).kind, ==, CHECK_CAUSE_UNKNOWN);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -206,5 +317,9 @@ int main(int argc, char **argv)
     g_test_add_func("/check/cause/plain-taken", test_plain_taken);
     g_test_add_func("/check/cause/plain-taken-without-mutex", test_plain_taken_without_mutex);
     g_test_add_func("/check/cause/plain-declined", test_plain_declined);
+    g_test_add_func("/check/cause/guard-asked", test_guard_asked);
+    g_test_add_func("/check/cause/guard-not-asked", test_guard_not_asked);
+    g_test_add_func("/check/cause/early", test_early);
+    g_test_add_func("/check/cause/not-early", test_not_early);
     return g_test_run();
 }

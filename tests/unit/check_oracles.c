@@ -156,12 +156,19 @@ __attribute__((noinline)) static void wait_for_plain_flag(void)
     pthread_mutex_unlock(&mutex);
 }
 
+/* What it is for is known to its callers. */
+__attribute__((noinline)) static void plain_unlock(void)
+{
+    pthread_mutex_unlock(&mutex);
+    __asm__ volatile(""); /* no tail call */
+}
+
 static void *plain_worker(void *unused)
 {
     (void)unused;
     pthread_mutex_lock(&mutex);
     plain_ready = true;
-    pthread_mutex_unlock(&mutex);
+    plain_unlock();
     return NULL;
 }
 
@@ -414,7 +421,7 @@ static void test_missed_wakeup(void)
     assert_order(printed(), parts);
 }
 
-/* /check/missed-wakeup/plain: the condition is no atomic variable. */
+/* /check/missed-wakeup/plain: the condition is no atomic variable. The mutex has a name, and who let it go is not the wrapper that did. */
 static void test_missed_wakeup_plain(void)
 {
     run(plain_missed_wakeup_body);
@@ -422,7 +429,7 @@ static void test_missed_wakeup_plain(void)
     g_assert_cmpint(check.cause.kind, ==, CHECK_CAUSE_GUARD);
     g_assert_cmpuint(check.cause.waker, ==, 1);
     assert_has(printed(), "panic: missed-wakeup: main waits in wait_for_plain_flag, plain_worker did not wake it\n");
-    assert_has(report, "plain_worker let go of the mutex that guards main's condition (check_oracles.c:");
+    assert_has(report, "plain_worker let go of mutex, which guards main's condition (check_oracles.c:");
 }
 
 /* /report/stack/library: a library without frame pointers lies on the way, and the stack goes through it, also that

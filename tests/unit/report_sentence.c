@@ -141,6 +141,25 @@ static void test_taken(void)
                 "missed-wakeup--bdrv_graph_wrlock--?\?--blk_remove_bs");
 }
 
+/* /report/sentence/early: what was written is not known; who sent the wakeup too early is. */
+static void test_early(void)
+{
+    CheckResult check = { .verdict = CHECK_MISSED_WAKEUP };
+    ReportFacts facts;
+
+    fake_reset();
+    graph_lock_trace();
+    check.cause = (CheckCause){ .kind = CHECK_CAUSE_EARLY,
+                                .waker = 1,
+                                .wake_step = AT_RDUNLOCK,
+                                .write_step = CHECK_NO_STEP,
+                                .look_step = CHECK_NO_STEP,
+                                .take_step = CHECK_NO_STEP };
+    facts_of_two(&facts);
+    assert_says(&check, &facts, "missed-wakeup: main waits in bdrv_graph_wrlock, bdrv_graph_co_rdunlock did not wake it",
+                "missed-wakeup--bdrv_graph_wrlock--bdrv_graph_co_rdunlock--blk_remove_bs");
+}
+
 /* /report/sentence/deadlock: without a cycle, everybody who sleeps; with one, who waits for what. */
 static void test_deadlock(void)
 {
@@ -360,6 +379,7 @@ int main(int argc, char **argv)
     g_test_add_func("/report/sentence/helpers", test_helpers);
     g_test_add_func("/report/sentence/unknown-waker", test_unknown_waker);
     g_test_add_func("/report/sentence/taken", test_taken);
+    g_test_add_func("/report/sentence/early", test_early);
     g_test_add_func("/report/sentence/deadlock", test_deadlock);
     g_test_add_func("/report/sentence/deadlock-cycle", test_deadlock_cycle);
     g_test_add_func("/report/sentence/livelock", test_livelock);
