@@ -20,6 +20,7 @@
 
 enum { OWN_STEPS_MAX = 3 };
 enum { STEPS_OF_A_TURN = 40 }; /* a main loop's turn over two contexts has about 30 */
+enum { PROBED_STEPS = 2000 };  /* a waiter that spins when it is resumed has read its condition long before */
 
 typedef struct Candidate {
     bool guard;  /* object is a mutex, looked at by taking it: invariant 5 */
@@ -106,15 +107,22 @@ static size_t parting_of_ways(CheckTrace trace, uint32_t waiter, const SchedProb
 
 /* ------------------------------------------------------------------------------------------- candidates */
 
+/* Where the last turn before the sleep began, of a loop that waits. */
+static size_t last_turn(CheckTrace trace, uint32_t waiter, size_t sleep_step)
+{
+    unsigned own_steps = 0;
+    size_t i = sleep_step;
+
+    while (i > 0 && own_steps < STEPS_OF_A_TURN) {
+        own_steps += trace.steps[--i].thread == waiter;
+    }
+    return i;
+}
+
 /* Did the waiter look at it just before it went to sleep, as one does in a loop that waits? */
 static bool looked_before_sleep(CheckTrace trace, uint32_t waiter, size_t sleep_step, size_t look)
 {
-    unsigned own_steps = 0;
-
-    for (size_t i = sleep_step; i-- > look && own_steps < STEPS_OF_A_TURN;) {
-        own_steps += trace.steps[i].thread == waiter;
-    }
-    return own_steps < STEPS_OF_A_TURN;
+    return look >= last_turn(trace, waiter, sleep_step);
 }
 
 /* Fill in a candidate from what the waiter read at probe_step. False: this read explains nothing. */
@@ -239,8 +247,8 @@ static bool guard_at(CheckTrace trace, uint32_t waiter, const SchedProbe *probe,
     if (mutex == 0 || !is_call_on(lock, SCHED_CALL_MUTEX_LOCK, mutex)) {
         return false;
     }
-    look = check_ways_before(trace, waiter, probe, probe_step);
-    if (look == CHECK_NO_STEP || !looked_before_sleep(trace, waiter, sleep_step, look)) {
+    look = check_ways_before(trace, waiter, last_turn(trace, waiter, sleep_step), sleep_step, probe_step);
+    if (look == CHECK_NO_STEP) {
         return false;
     }
     left = given_back(trace, waiter, true, mutex, look, sleep_step);
@@ -285,6 +293,7 @@ static bool best_candidate(CheckTrace trace, const CheckCause *cause, const Sche
     size_t sleep_step = cause->sleep_step == CHECK_NO_STEP ? 0 : cause->sleep_step;
     bool found = false;
 
+    end = end - probe->first_step > PROBED_STEPS ? probe->first_step + PROBED_STEPS : end;
     for (size_t i = probe->first_step; i < end; i++) {
         Candidate candidate;
 

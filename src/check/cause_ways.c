@@ -128,13 +128,13 @@ static unsigned same_before(CheckTrace trace, uint32_t waiter, size_t a, size_t 
     return count;
 }
 
-size_t check_ways_before(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t probe_step)
+size_t check_ways_before(CheckTrace trace, uint32_t waiter, size_t first, size_t end, size_t probe_step)
 {
     const SchedStep *again = &trace.steps[probe_step];
     unsigned most = 0;
     size_t best = CHECK_NO_STEP;
 
-    for (size_t i = probe->first_step; i-- > 0 && most < CONTEXT_STEPS;) {
+    for (size_t i = end; i-- > first && most < CONTEXT_STEPS;) {
         const SchedStep *step = &trace.steps[i];
 
         if (step->thread == waiter && check_step_same_place(step, again) && check_step_object(step) == check_step_object(again)) {

@@ -14,9 +14,9 @@ size_t check_ways_next(CheckTrace trace, uint32_t thread, size_t after, size_t e
  * good, where it did for a moment. CHECK_NO_STEP: it goes the same way on either. */
 size_t check_ways_parting(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t old, size_t new);
 
-/* Where the waiter did last, and to the same object, what it does again at probe_step of the probe, with as much the same before it as there
- * is: all locks are taken at one place, that of a wrapper. CHECK_NO_STEP: never. */
-size_t check_ways_before(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t probe_step);
+/* Where in [first, end) the waiter did last, and to the same object, what it does again at probe_step of the probe, with as much the same
+ * before it as there is: all locks are taken at one place, that of a wrapper. CHECK_NO_STEP: nowhere. */
+size_t check_ways_before(CheckTrace trace, uint32_t waiter, size_t first, size_t end, size_t probe_step);
 
 /* Where the resumed waiter first takes a turn that it had never taken before: from there on it is out of its loop. */
 size_t check_ways_known_end(CheckTrace trace, uint32_t waiter, const SchedProbe *probe);
