@@ -116,6 +116,10 @@ static void init(void)
     check_completion_register("request to a thread pool", count_lost_work, NULL);
     check_completion_register("AIO request", os_aio_events_left, os_describe_aio_events_left);
     check_housekeeping("aio_bh_dequeue"); /* a bottom half that was cancelled stays in its list until the loop looks at it */
+    /* Handlers that are deleted are freed by the loop when it gets to it: with the list's lock, of which nobody else is told then. */
+    check_housekeeping("qemu_lockcnt_dec_if_lock");
+    check_housekeeping("qemu_lockcnt_inc_and_unlock");
+    check_housekeeping("change_when_free");
     g_main_context_default(); /* lives as long as the process, so it must not be born in an execution */
 }
 
