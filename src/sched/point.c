@@ -135,6 +135,7 @@ static inline void check_stack(SchedThread *self, void *frame)
 /* A point of self, whose event is set: perhaps somebody else goes first. */
 static void point_slowly(SchedThread *self, bool yields)
 {
+    bool chosen = !yields && engine.run_length < RUN_MAX; /* else it would lose the processor under each policy */
     SchedThread *next;
 
     if (engine.constrained) {
@@ -153,7 +154,7 @@ static void point_slowly(SchedThread *self, bool yields)
         }
         if (next != self) {
             self->step_flags = (uint8_t)((self->step_flags & ~SCHED_STEP_PREEMPTED) | (yields ? 0 : SCHED_STEP_PREEMPTED));
-            engine.result.preemptions += !yields;
+            engine.result.preemptions += chosen;
             sched_ready_append(self);
             sched_hand_over(self, next);
         }

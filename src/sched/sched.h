@@ -128,7 +128,7 @@ typedef struct SchedResult {
     uint64_t steps;          /* recorded steps */
     uint64_t decisions;      /* points with more than one choice */
     uint64_t switches;       /* context switches */
-    uint64_t preemptions;    /* switches away from a thread that could have gone on */
+    uint64_t preemptions;    /* switches away from a thread that could have gone on, but for those after too many steps in a row */
     uint64_t trace_hash;
     uint64_t time_ns;        /* virtual time that passed */
     uint32_t threads;        /* created, thread 0 included */
