@@ -2,11 +2,12 @@
  * The order of the passes, and what is kept on disk meanwhile. See minimize.h and minimizer.h.
  *
  *  1. The finding as it is: its key is what every later probe must have.
- *  2. Rewritten as first-in-first-out order with records, all of them.
- *  3. Records left out until each one is needed.
- *  4. Bytes of the scenario deleted, zeroed, lowered; then the finding is looked for in simpler scenarios; again, until nothing helps.
- *  5. Fewer preemptions by other records; lower numbers; fewer steps.
- *  6. Findings of other kinds that probes met are shrunk until an input can hold them, and saved beside.
+ *  2. Of a livelock, which runs to the step bound in each probe: by how few steps is it known? Again before each round.
+ *  3. Rewritten as first-in-first-out order with records, all of them.
+ *  4. Records left out until each one is needed.
+ *  5. Bytes of the scenario deleted, zeroed, lowered; then the finding is looked for in simpler scenarios; again, until nothing helps.
+ *  6. Fewer preemptions by other records; lower numbers; fewer steps.
+ *  7. Findings of other kinds that probes met are shrunk until an input can hold them, and saved beside.
  */
 #include "fuzz/minimize.h"
 
@@ -119,6 +120,7 @@ static void minimize_all(Minimizer *m)
 
     minimize_overrides(m);
     for (unsigned round = 0; again && round < ROUNDS_MAX && !minimizer_stopped(m); round++) {
+        minimizer_lower_bound(m);
         again = m->as_written && minimize_plan(m);
         again = minimize_scenario(m) || again;
         again = minimize_overrides(m) || again;
@@ -128,11 +130,19 @@ static void minimize_all(Minimizer *m)
     }
 }
 
-/* Is base FIFO with the deviations the same finding? It is, unless there are more of them than the scheduler writes down. */
+/* Is base FIFO with the deviations the same finding? It is, unless there are more of them than the scheduler writes down. Of a livelock those
+ * up to where it is known are enough, mostly. */
 static void rewrite(Minimizer *m)
 {
     GArray *batch = minimizer_batch();
 
+    if (minimizer_lower_bound(m)) {
+        ProbeResult begun;
+
+        probe_set_step_bound(m->step_bound);
+        probe_one(&m->best, &begun);
+        minimizer_batch_add(batch, recipe_pure(&m->best, begun.deviations, begun.deviation_count));
+    }
     minimizer_batch_add(batch, recipe_pure(&m->best, m->deviations, m->deviation_count));
     m->as_written = minimizer_try(m, batch, MINIMIZER_SAME_KEY) < 0 && !minimizer_stopped(m);
 }
@@ -152,24 +162,51 @@ static char *free_name(const char *verdict)
     }
 }
 
-static void save_other(const Minimizer *m, const MinimizerOther *other)
+/* Is this the key of the finding itself, or of one that is saved, or will be? */
+static bool is_known(const Minimizer *m, guint index, const char *key)
 {
+    for (guint i = 0; i < m->others->len; i++) {
+        const MinimizerOther *other = &g_array_index(m->others, MinimizerOther, i);
+
+        if ((i < index || other->proved) && strcmp(other->key, key) == 0) {
+            return true;
+        }
+    }
+    return strcmp(m->key, key) == 0;
+}
+
+static void save_other(const Minimizer *m, guint index)
+{
+    MinimizerOther *other = &g_array_index(m->others, MinimizerOther,
+                                           index); /* until the trial finds more, and the array moves */
     Minimizer trial;
     ProbeResult result;
+    bool finding;
     char *name;
 
-    if (!probe_one(&other->recipe, &result) || strcmp(result.key, other->key) != 0) {
+    probe_set_step_bound(0);
+    finding = probe_one(&other->recipe, &result);
+    if (!other->proved) {
+        if (!finding || is_known(m, index, result.key)) {
+            return; /* it only took longer than the finding that is minimized */
+        }
+        memcpy(other->key, result.key, sizeof(other->key));
+        memcpy(other->verdict, result.verdict, sizeof(other->verdict));
+    }
+    if (!finding || strcmp(result.key, other->key) != 0) {
         printf("unsaved %s\t%s\n", other->verdict, other->key);
         return;
     }
     minimizer_begin_trial(&trial, m, &other->recipe, &result);
     trial.deadline = minimizer_now() + OTHERS_SECONDS;
+    trial.step_bound = 0;
+    minimizer_lower_bound(&trial);
     minimize_overrides(&trial);
-    name = free_name(other->verdict);
+    name = free_name(trial.verdict);
     if (write_recipe(&trial.best, name)) {
-        printf("other %s\t%s\t%s\n", other->verdict, name, other->key);
+        printf("other %s\t%s\t%s\n", trial.verdict, name, trial.key);
     } else {
-        printf("unsaved %s\t%s\n", other->verdict, other->key);
+        printf("unsaved %s\t%s\n", trial.verdict, trial.key);
     }
     g_free(name);
     minimizer_end(&trial);
@@ -193,8 +230,9 @@ static void print_result(const Minimizer *m, const ProbeResult *first, size_t fi
            on_disk.bytes, first->preemptions, on_disk.preemptions, first->steps, on_disk.steps);
     printf("scenario %zu\nrecords %" PRIu32 "\nrewritten %s\n", m->best.scenario_size, m->best.override_count,
            m->as_written ? "no" : "yes");
-    printf("probes %" PRIu64 "\nforks %" PRIu64 "\nseconds %.3f\ncpu_seconds %.3f\nstopped %s\n", probe_executions(),
-           probe_forks(), seconds, cpu_seconds(RUSAGE_SELF) + cpu_seconds(RUSAGE_CHILDREN), minimizer_stopped(m) ? "yes" : "no");
+    printf("probes %" PRIu64 "\nforks %" PRIu64 "\nstep_bound %" PRIu64 "\nseconds %.3f\ncpu_seconds %.3f\nstopped %s\n",
+           probe_executions(), probe_forks(), m->step_bound, seconds, cpu_seconds(RUSAGE_SELF) + cpu_seconds(RUSAGE_CHILDREN),
+           minimizer_stopped(m) ? "yes" : "no");
 }
 
 /* The file as it is on disk, in a child of its own: the finding that it was, or something went wrong. */
@@ -210,6 +248,7 @@ static bool verify(const Minimizer *m, const char *program)
         return false;
     }
     recipe = recipe_from_bytes((const uint8_t *)data, size);
+    probe_set_step_bound(0);
     good = probe_one(&recipe, &result) && strcmp(result.key, m->key) == 0 && result.hash == on_disk.hash;
     if (!good) {
         fprintf(stderr, "%s: %s does not replay as it was found: %s\n", program, output_path, result.summary);
@@ -253,9 +292,7 @@ static int minimize(const char *program, Minimizer *m, const Recipe *original, c
     good = verify(m, program);
     print_result(m, &first, size, minimizer_now() - started);
     for (guint i = 0; i < m->others->len; i++) {
-        MinimizerOther other = g_array_index(m->others, MinimizerOther, i); /* to shrink it may find more, and the array moves */
-
-        save_other(m, &other);
+        save_other(m, i);
     }
     return good ? 0 : 2;
 }

@@ -6,6 +6,7 @@
 #include <time.h>
 
 enum { OTHERS_MAX = 16, OTHERS_PATIENCE = 32 };
+#define STEP_BOUND_MIN 1000u /* below, an execution that ends is soon taken for one that does not */
 
 static volatile sig_atomic_t stop_asked;
 
@@ -111,7 +112,13 @@ void minimizer_begin(Minimizer *m, const Recipe *recipe, const ProbeResult *resu
 
 void minimizer_begin_trial(Minimizer *trial, const Minimizer *m, const Recipe *recipe, const ProbeResult *result)
 {
-    *trial = (Minimizer){ .others = m->others, .random = m->random, .deadline = m->deadline, .as_written = m->as_written };
+    *trial = (Minimizer){
+        .others = m->others,
+        .random = m->random,
+        .deadline = m->deadline,
+        .as_written = m->as_written,
+        .step_bound = m->step_bound,
+    };
     minimizer_begin(trial, recipe, result);
 }
 
@@ -157,23 +164,43 @@ void minimizer_batch_add(GArray *batch, Recipe recipe)
 }
 
 /* Another defect: the first recipe for each is kept. */
+static bool is_new(const Minimizer *m, const ProbeResult *result)
+{
+    for (guint i = 0; i < m->others->len; i++) {
+        if (strcmp(g_array_index(m->others, MinimizerOther, i).key, result->key) == 0) {
+            return false;
+        }
+    }
+    return m->others->len < OTHERS_MAX;
+}
+
 static void keep_other(Minimizer *m, const Recipe *recipe, const ProbeResult *result)
 {
     MinimizerOther other = { .recipe = { .scenario = NULL } };
 
-    for (guint i = 0; i < m->others->len; i++) {
-        if (strcmp(g_array_index(m->others, MinimizerOther, i).key, result->key) == 0) {
-            return;
-        }
-    }
-    if (m->others->len == OTHERS_MAX) {
-        return;
-    }
     other.recipe = recipe_copy(recipe);
     memcpy(other.verdict, result->verdict, sizeof(other.verdict));
     memcpy(other.key, result->key, sizeof(other.key));
     memcpy(other.summary, result->summary, sizeof(other.summary));
+    other.proved = !m->step_bound || strcmp(result->verdict, m->verdict) != 0;
     g_array_append_val(m->others, other);
+}
+
+bool minimizer_lower_bound(Minimizer *m)
+{
+    uint64_t before = m->step_bound, bound = MAX(m->steps / 128, STEP_BOUND_MIN);
+    ProbeResult result;
+
+    if (strcmp(m->verdict, check_verdict_name(CHECK_LIVELOCK)) != 0) {
+        return false;
+    }
+    for (m->step_bound = 0; bound < m->steps / 4 && !m->step_bound && !minimizer_stopped(m); bound *= 2) {
+        probe_set_step_bound(bound);
+        if (probe_one(&m->best, &result) && strcmp(result.key, m->key) == 0) {
+            m->step_bound = bound * 2;
+        }
+    }
+    return m->step_bound != before;
 }
 
 static bool acceptable(const Minimizer *m, MinimizerRule rule, const Recipe *recipe, const ProbeResult *result)
@@ -188,6 +215,48 @@ static bool acceptable(const Minimizer *m, MinimizerRule rule, const Recipe *rec
     return rule == MINIMIZER_SAME_KEY || (result->complete && result->deviation_count < m->deviation_count);
 }
 
+/* Take a candidate that is the finding up to step_bound, if it is one up to the target's own bound as well: with the deviations up to the
+ * former, after which it goes round. */
+static bool take_proved(Minimizer *m, MinimizerRule rule, const Recipe *recipe, ProbeResult *result)
+{
+    Recipe taken = normal_form(m, recipe, result);
+    bool good = true;
+
+    if (m->step_bound) {
+        probe_set_step_bound(0);
+        good = probe_one(&taken, result) && strcmp(result->key, m->key) == 0 && acceptable(m, rule, &taken, result);
+    }
+    if (good) {
+        take(m, &taken, result);
+    }
+    recipe_free(&taken);
+    return good;
+}
+
+/* One call of minimizer_try(). */
+typedef struct Attempt {
+    const Minimizer *m;
+    MinimizerRule rule;
+    const Recipe *recipes;
+    unsigned others;
+} Attempt;
+
+static ProbeAnswer wanted(const ProbeResult *result, unsigned index, void *opaque)
+{
+    Attempt *attempt = opaque;
+
+    if (minimizer_stopped(attempt->m)) {
+        return PROBE_STOP;
+    }
+    if (strcmp(result->key, attempt->m->key) == 0) {
+        return acceptable(attempt->m, attempt->rule, &attempt->recipes[index], result) ? PROBE_TAKE : PROBE_GO_ON;
+    }
+    if (++attempt->others == OTHERS_PATIENCE) {
+        return PROBE_STOP; /* each costs a fork: where others are that frequent, what comes after them is hardly ours */
+    }
+    return is_new(attempt->m, result) ? PROBE_TAKE : PROBE_GO_ON;
+}
+
 int minimizer_try(Minimizer *m, GArray *batch, MinimizerRule rule)
 {
     const Recipe *recipes = &g_array_index(batch, Recipe, 0);
@@ -195,19 +264,19 @@ int minimizer_try(Minimizer *m, GArray *batch, MinimizerRule rule)
     int accepted = -1;
 
     while (from < batch->len && accepted < 0 && !minimizer_stopped(m)) {
+        Attempt attempt = { m, rule, recipes + from, others };
         ProbeResult result;
-        unsigned index = from + probe_first(recipes + from, batch->len - from, &result);
+        unsigned index;
 
+        probe_set_step_bound(m->step_bound);
+        index = from + probe_first(recipes + from, batch->len - from, wanted, &attempt, &result);
+        others = attempt.others;
         if (index == batch->len) {
             break;
         }
         if (strcmp(result.key, m->key) != 0) {
             keep_other(m, &recipes[index], &result);
-            if (++others == OTHERS_PATIENCE) {
-                break; /* each costs a fork: where others are that frequent, what comes after them is hardly ours */
-            }
-        } else if (acceptable(m, rule, &recipes[index], &result)) {
-            take(m, &recipes[index], &result);
+        } else if (take_proved(m, rule, &recipes[index], &result)) {
             accepted = (int)index;
         }
         from = index + 1;

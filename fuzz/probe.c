@@ -49,7 +49,7 @@ typedef struct Shared {
 
 static Shared *shared;
 static int output = -1; /* what children print */
-static uint64_t executions, forks;
+static uint64_t executions, forks, step_bound;
 static SchedOverride deviations[DEVIATIONS_MAX];
 
 extern void __asan_init(void) __attribute__((weak));
@@ -122,6 +122,7 @@ static void child(const Recipe *recipes, unsigned first, unsigned count)
     dup2(output, STDOUT_FILENO);
     dup2(output, STDERR_FILENO);
     driver_sanitizer_hook = before_sanitizer_report;
+    driver_stop_before(step_bound);
     sched_set_namer(report_site_namer); /* a program that forks has one that asks the parent, and that waits for us */
     for (unsigned i = first; i < count && !shared->finding && !(i > first && driver_program.forks); i++) {
         const CheckResult *verdict;
@@ -232,13 +233,23 @@ static void take_result(ProbeResult *result)
     result->deviations = deviations;
 }
 
-unsigned probe_first(const Recipe *recipes, unsigned count, ProbeResult *result)
+/* Is it the same execution when nothing was run before? */
+static bool alone(const Recipe *recipe, ProbeResult *result)
+{
+    uint64_t hash = result->hash;
+
+    fork_child(recipe, 0, 1);
+    take_result(result);
+    return shared->finding && result->hash == hash;
+}
+
+unsigned probe_first(const Recipe *recipes, unsigned count, ProbeWanted *wanted, void *opaque, ProbeResult *result)
 {
     unsigned first = 0;
 
     while (first < count) {
+        ProbeAnswer answer;
         unsigned index;
-        uint64_t hash;
 
         fork_child(recipes, first, count);
         if (!shared->finding) {
@@ -246,12 +257,12 @@ unsigned probe_first(const Recipe *recipes, unsigned count, ProbeResult *result)
             continue;
         }
         index = shared->current;
-        hash = shared->result.hash;
-        if (index > first) {
-            fork_child(recipes, index, index + 1);
+        take_result(result);
+        answer = wanted(result, index, opaque);
+        if (answer == PROBE_STOP) {
+            return count;
         }
-        if (shared->finding && shared->result.hash == hash) {
-            take_result(result);
+        if (answer == PROBE_TAKE && (index == first || alone(&recipes[index], result))) {
             return index;
         }
         first = index + 1;
@@ -264,6 +275,11 @@ bool probe_one(const Recipe *recipe, ProbeResult *result)
     fork_child(recipe, 0, 1);
     take_result(result);
     return shared->finding;
+}
+
+void probe_set_step_bound(uint64_t steps)
+{
+    step_bound = steps;
 }
 
 uint64_t probe_executions(void)

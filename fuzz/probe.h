@@ -4,7 +4,7 @@
  * finding: a fork for each finding, and none for the many that are not. (A program that cannot begin twice has a child for each.)
  *
  * 1. The parent never runs a finding: each child starts from the state after driver_init().
- * 2. A finding that others ran before in the same child is run again alone; it counts only if it is the same execution.
+ * 2. A finding that others ran before in the same child is run again alone, where it is wanted; it counts only if it is the same execution.
  * 3. Children ignore SIGINT: on a terminal it is the parent's.
  *
  * Kernel thread, outside executions.
@@ -38,8 +38,15 @@ void probe_prepare(char **argv);
 /* After driver_init() and sched_install_fault_handler(). Exits with status 2 and a message where the machine cannot. Once. */
 void probe_init(void);
 
-/* Run recipes in order until one is a finding. Returns its index, or count: none is. */
-unsigned probe_first(const Recipe *recipes, unsigned count, ProbeResult *result);
+/* From now on executions reach the step bound before this step; 0: where the target says, as at first. */
+void probe_set_step_bound(uint64_t steps);
+
+/* Is the finding that one of the recipes is, by all that is known of it, worth to be run again alone? */
+typedef enum ProbeAnswer { PROBE_GO_ON, PROBE_TAKE, PROBE_STOP } ProbeAnswer;
+typedef ProbeAnswer ProbeWanted(const ProbeResult *result, unsigned index, void *opaque);
+
+/* Run recipes in order until one is a finding that is wanted. Returns its index, or count: none is. */
+unsigned probe_first(const Recipe *recipes, unsigned count, ProbeWanted *wanted, void *opaque, ProbeResult *result);
 
 /* Run one; is it a finding? The figures of the result are those of the execution in either case. */
 bool probe_one(const Recipe *recipe, ProbeResult *result);

@@ -11,7 +11,7 @@
 #include "report/step_text.h"
 #include "report/summary.h"
 
-enum { WAITS_MAX = 64, FUNCTIONS_MAX = 32, STACK_FUNCTIONS = 3, LOOP_STEPS = 20000 };
+enum { WAITS_MAX = 64, FUNCTIONS_MAX = 32, STACK_FUNCTIONS = 3, LOOP_STEPS = 20000, LOOP_PART = 10 };
 
 /* Function names in alphabetical order, each once: a set, so that neither the order nor the number of threads matters. */
 typedef struct Functions {
@@ -157,7 +157,9 @@ static uint32_t first_looper(CheckTrace trace, size_t first)
 static void say_loop(Text *text, const ReportFacts *facts)
 {
     CheckTrace trace = check_trace();
-    size_t first = trace.count > LOOP_STEPS ? trace.count - LOOP_STEPS : 0;
+    size_t looked_at = trace.count / LOOP_PART < LOOP_STEPS ? trace.count / LOOP_PART
+                                                            : LOOP_STEPS; /* whatever the step bound is */
+    size_t first = trace.count - looked_at;
     uint32_t looper = first_looper(trace, first);
     const char *called = NULL;
     Functions set = { .count = 0 };

@@ -128,7 +128,7 @@ typedef struct SchedResult {
     uint64_t steps;          /* recorded steps */
     uint64_t decisions;      /* points with more than one choice */
     uint64_t switches;       /* context switches */
-    uint64_t preemptions;    /* switches away from a thread that could have gone on, but for those after too many steps in a row */
+    uint64_t preemptions;    /* switches away from a thread that could have gone on, and had not run for too long */
     uint64_t trace_hash;
     uint64_t time_ns;        /* virtual time that passed */
     uint32_t threads;        /* created, thread 0 included */
@@ -286,7 +286,7 @@ typedef struct SchedStep {
         void *pc; /* SCHED_CALL: return address */
     };
     uintptr_t object;
-    uint64_t old_value, new_value; /* of the object before and after; or the call's sched_step_value() in new_value; or its callers */
+    uint64_t old_value, new_value; /* of the object before and after; or the call's sched_step_value() in new_value, or callers */
     uint32_t object_id; /* ordinal of first use in the execution; 0: none */
     uint32_t strand; /* coroutine that ran, 0: the thread itself */
     uint16_t thread;

@@ -12,7 +12,7 @@ import unittest
 import kit
 
 SEEDS = 40  # one in four or five has the hard bug
-HARD = {"update": 0, "locks": 1, "pointer": 2, "freed": 3}
+HARD = {"update": 0, "locks": 1, "pointer": 2, "freed": 3, "endless": 4}
 JUNK = bytes(range(1, 30))
 
 
@@ -48,11 +48,15 @@ class MinimizeTest(kit.FolderTest):
         self.assertEqual(int(now["bytes"]), small.stat().st_size)
         self.assertLessEqual(small.stat().st_size, bytes_most)
         self.assertLessEqual(int(now["preemptions"]), 1)
+        self.assertEqual(result["rewritten"], "yes")
+        if now["verdict"] != "livelock":
+            self.assertEqual(result["step_bound"], "0")
         for verdict, other, other_key in others:
             found = kit.describe(program, other)[other]
             self.assertEqual((found["verdict"], found["key"]), (verdict, other_key))
             self.assertNotEqual(other_key, key)
         self.assertTrue(any("easy_bug" in other[2] for other in others), "the easy bug was met and not kept")
+        return now, result
 
     def test_lost_update_beside_an_easy_bug(self):
         self.stays("plain", "update", 197, "hard_bug", 5)
@@ -65,6 +69,12 @@ class MinimizeTest(kit.FolderTest):
 
     def test_crash_beside_an_easy_bug(self):
         self.stays("plain", "pointer", 255, "use_pointer", 6)
+
+    def test_livelock_beside_what_only_takes_long(self):
+        # the probes end long before the two differ
+        now, result = self.stays("plain", "endless", 197, "livelock", 6)
+        self.assertGreater(int(result["step_bound"]), 0)
+        self.assertLess(int(result["step_bound"]), int(now["steps"]) // 5)
 
     def test_finding_of_address_sanitizer(self):
         self.stays("asan", "freed", 197, "use-after-free", 6)

@@ -5,7 +5,8 @@
  * First byte: 0: nothing happens  1 to 191: the easy bug, in every schedule  192 to 254: a hard one, that takes a preemption
  *             255: the hard one and then the easy one
  * The second byte chooses the hard one:  0: an update is lost  1: two mutexes are taken in both orders  2: a pointer is used before it is set
- *              3: memory is used after it was freed
+ *              3: memory is used after it was freed  4: both threads wait for the update that was lost, for ever; else one of them does what it
+ *              does then too, but for a fifth of the steps that an execution may have
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -13,7 +14,8 @@
 #include "core/atomic.h"
 #include "fuzz/fuzz.h"
 
-enum { HARD_UPDATE, HARD_LOCKS, HARD_POINTER, HARD_FREED, HARD_COUNT };
+enum { HARD_UPDATE, HARD_LOCKS, HARD_POINTER, HARD_FREED, HARD_ENDLESS, HARD_COUNT };
+enum { LONG = 40000 };
 
 static int counter;
 static int *pointer;
@@ -37,6 +39,12 @@ __attribute__((noinline)) static int use_pointer(void)
     return *(volatile int *)qatomic_read(&pointer);
 }
 
+static void wait_for_both(unsigned least)
+{
+    for (unsigned i = 0; qatomic_read(&counter) != 2 || i < least; i++) {
+    }
+}
+
 static void *other_thread(void *opaque)
 {
     unsigned hard = *(unsigned *)opaque;
@@ -47,6 +55,10 @@ static void *other_thread(void *opaque)
         break;
     case HARD_LOCKS:
         lock_both(&second, &first);
+        break;
+    case HARD_ENDLESS:
+        add_one();
+        wait_for_both(0);
         break;
     case HARD_POINTER:
         use_pointer();
@@ -73,6 +85,10 @@ static void hard_bug(unsigned hard)
         break;
     case HARD_LOCKS:
         lock_both(&first, &second);
+        break;
+    case HARD_ENDLESS:
+        add_one();
+        wait_for_both(LONG);
         break;
     case HARD_POINTER:
         qatomic_set(&pointer, memory);
