@@ -194,11 +194,14 @@ static bool own_candidate_at(CheckTrace trace, uint32_t waiter, const SchedProbe
 {
     const SchedStep *read = &trace.steps[probe_step];
     uint64_t object = check_step_object(read);
-    size_t look = last_at_place(trace, waiter, read, sleep_step);
-    size_t write = last_access(trace, waiter, object, sleep_step);
+    size_t look, write;
 
-    if (!check_step_reads(read) || object == 0 || written_by_itself(trace, probe, object, probe_step) || look == CHECK_NO_STEP ||
-        write <= look || !check_step_changes(&trace.steps[write]) || trace.steps[write].new_value == 0 ||
+    if (!check_step_reads(read) || object == 0 || written_by_itself(trace, probe, object, probe_step)) {
+        return false;
+    }
+    look = last_at_place(trace, waiter, read, sleep_step);
+    write = last_access(trace, waiter, object, sleep_step);
+    if (look == CHECK_NO_STEP || write <= look || !check_step_changes(&trace.steps[write]) || trace.steps[write].new_value == 0 ||
         trace.steps[write].new_value != read->old_value || known_after(&trace.steps[look]) == read->old_value ||
         trace.steps[look].old_value == read->old_value) {
         return false;
@@ -444,20 +447,23 @@ static bool explains(const CheckCause *cause)
 void check_cause_find(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, CheckCause *cause)
 {
     CheckCause guess = nothing_known(trace, waiter, probe);
-    bool sure;
+    bool sure = false, guessed;
 
     *cause = guess;
     if (find_write(trace, probe, cause)) {
         check_cause_find_wake(trace, probe, cause);
         return;
     }
-    find_guard(trace, probe, cause);
-    check_cause_find_wake(trace, probe, cause);
-    if (guess_write(trace, probe, &guess, &sure)) {
+    guessed = guess_write(trace, probe, &guess, &sure);
+    if (guessed) {
         check_cause_find_wake(trace, probe, &guess);
-        if (sure || guess.take_step != CHECK_NO_STEP || !explains(cause)) {
-            *cause = guess;
-        }
+    }
+    if (!sure) {
+        find_guard(trace, probe, cause);
+        check_cause_find_wake(trace, probe, cause);
+    }
+    if (guessed && (sure || guess.take_step != CHECK_NO_STEP || !explains(cause))) {
+        *cause = guess;
     }
     if (cause->kind == CHECK_CAUSE_UNKNOWN) {
         find_early(trace, cause);

@@ -11,22 +11,6 @@ CheckTrace check_trace(void)
     return trace;
 }
 
-uint64_t check_step_object(const SchedStep *step)
-{
-    /* Ordinals are small; user addresses are not: the two cannot meet. */
-    return step->object_id ? step->object_id : step->object;
-}
-
-bool check_step_reads(const SchedStep *step)
-{
-    return step->operation == SCHED_LOAD || step->operation == SCHED_RMW;
-}
-
-bool check_step_changes(const SchedStep *step)
-{
-    return (step->operation == SCHED_STORE || step->operation == SCHED_RMW) && step->old_value != step->new_value;
-}
-
 bool check_step_wakes(const SchedStep *step)
 {
     if (step->operation != SCHED_CALL) {
@@ -57,11 +41,6 @@ uint64_t check_step_shape(const SchedStep *step, bool with_thread)
     hash = mix(hash, (uintptr_t)step->pc); /* or the site: both say where */
     hash = mix(hash, check_step_object(step));
     return with_thread ? mix(hash, step->thread + 1u) : hash;
-}
-
-bool check_step_same_place(const SchedStep *a, const SchedStep *b)
-{
-    return a->operation == b->operation && a->call == b->call && a->pc == b->pc;
 }
 
 size_t check_last_change(CheckTrace trace, uint64_t object, size_t before)
