@@ -141,7 +141,8 @@ static void find_check(CheckTrace trace, CheckCause *cause)
             unlocked = true;
         }
 
-        unsigned rank = check_rank(trace, cause, i);
+        /* What it reads after it has let a mutex go has nothing to do with what that guards. */
+        unsigned rank = cause->kind == CHECK_CAUSE_GUARD ? RANK_NONE : check_rank(trace, cause, i);
 
         if (rank > best && (!unlocked || (best == RANK_NONE && rank >= RANK_WAITERS))) {
             best = rank;
@@ -338,9 +339,6 @@ void check_cause_find_wake(CheckTrace trace, const SchedProbe *probe, CheckCause
 {
     if (cause->kind != CHECK_CAUSE_UNKNOWN) {
         find_check(trace, cause);
-    }
-    if (cause->kind == CHECK_CAUSE_GUARD) {
-        cause->check_step = CHECK_NO_STEP; /* what it read after it had let the mutex go has nothing to do with it */
     }
     if (cause->kind != CHECK_CAUSE_WRITE && cause->wake_step == CHECK_NO_STEP && cause->check_step == CHECK_NO_STEP) {
         explain_plain_data(trace, probe, cause);
