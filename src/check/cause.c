@@ -20,6 +20,7 @@
 
 enum { OWN_STEPS_MAX = 3 };
 enum { STEPS_OF_A_TURN = 40 }; /* a main loop's turn over two contexts has about 30 */
+enum { STEPS_OF_A_DETOUR = 8 };
 enum { PROBED_STEPS = 2000 };  /* a waiter that spins when it is resumed has read its condition long before */
 
 typedef struct Candidate {
@@ -96,15 +97,6 @@ static size_t same_read_before(CheckTrace trace, uint32_t waiter, const SchedPro
     return CHECK_NO_STEP;
 }
 
-/* Where the ways part after a read that finds another value than it found before. Where the waiter has never read the old value at this
- * place, the new one leads it somewhere else at once, for all that is known. */
-static size_t parting_of_ways(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t probe_step, uint64_t value)
-{
-    size_t old = same_read_before(trace, waiter, probe, probe_step, value);
-
-    return old == CHECK_NO_STEP ? probe_step + 1 : check_ways_parting(trace, waiter, probe, old, probe_step);
-}
-
 /* ------------------------------------------------------------------------------------------- candidates */
 
 /* Where the last turn before the sleep began, of a loop that waits. */
@@ -123,6 +115,36 @@ static size_t last_turn(CheckTrace trace, uint32_t waiter, size_t sleep_step)
 static bool looked_before_sleep(CheckTrace trace, uint32_t waiter, size_t sleep_step, size_t look)
 {
     return look >= last_turn(trace, waiter, sleep_step);
+}
+
+/* The same from where the waiter was before on a way that it had taken once: what it reads on a detour from that way is not where it leaves it.
+ * CHECK_NO_STEP: it was on no such way just before. */
+static size_t parting_from_before(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t probe_step)
+{
+    unsigned own_steps = 0;
+
+    for (size_t i = probe_step; i-- > probe->first_step && own_steps < STEPS_OF_A_DETOUR;) {
+        if (trace.steps[i].thread == waiter) {
+            size_t old = check_ways_before(trace, waiter, 0, probe->first_step, i);
+
+            own_steps++;
+            if (old != CHECK_NO_STEP) {
+                return check_ways_parting(trace, waiter, probe, old, i);
+            }
+        }
+    }
+    return CHECK_NO_STEP;
+}
+
+/* Where the ways part after a read that finds another value than it found before. Where the waiter has never read the old value at this
+ * place, the new one leads it somewhere else at once, for all that is known. */
+static size_t parting_of_ways(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t probe_step, uint64_t value)
+{
+    size_t old = same_read_before(trace, waiter, probe, probe_step, value);
+    size_t parting = old == CHECK_NO_STEP ? probe_step + 1 : check_ways_parting(trace, waiter, probe, old, probe_step);
+    size_t from_before = parting == CHECK_NO_STEP ? parting : parting_from_before(trace, waiter, probe, probe_step);
+
+    return from_before != CHECK_NO_STEP && from_before > parting ? from_before : parting;
 }
 
 /* Fill in a candidate from what the waiter read at probe_step. False: this read explains nothing. */
