@@ -397,19 +397,36 @@ static bool touched_by_probe(CheckTrace trace, const SchedProbe *probe, uint64_t
     return false;
 }
 
+/* Where the waiter has given the mutex back for its sleep: up to there it has held it, and known what that guards. */
+static size_t left_before_sleep(CheckTrace trace, uint32_t waiter, size_t sleep_step, size_t first, uint64_t mutex)
+{
+    for (size_t i = sleep_step; i-- > first;) {
+        if (trace.steps[i].thread == waiter && check_step_object(&trace.steps[i]) == mutex) {
+            return is_call_on(&trace.steps[i], SCHED_CALL_MUTEX_UNLOCK, mutex) ? i : CHECK_NO_STEP;
+        }
+    }
+    return CHECK_NO_STEP;
+}
+
 /* The condition is plain data. Whoever changed it held the mutex that the waiter takes again on its way out. */
 static void find_guard(CheckTrace trace, const SchedProbe *probe, CheckCause *cause)
 {
-    size_t since = cause->sleep_step == CHECK_NO_STEP ? 0 : cause->sleep_step;
+    size_t sleep = cause->sleep_step == CHECK_NO_STEP ? 0 : cause->sleep_step, first = last_turn(trace, cause->waiter, sleep);
 
-    for (size_t i = probe->first_step; i-- > since;) {
+    for (size_t i = probe->first_step; i-- > first;) {
         const SchedStep *step = &trace.steps[i];
         uint64_t object = check_step_object(step);
+        size_t left;
 
-        if (step->thread != cause->waiter && !(step->flags & SCHED_STEP_PROBE) && step->operation == SCHED_CALL &&
-            step->call == SCHED_CALL_MUTEX_UNLOCK && object != 0 && touched_by_probe(trace, probe, object)) {
+        if (step->thread == cause->waiter || step->flags & SCHED_STEP_PROBE || object == 0 ||
+            !is_call_on(step, SCHED_CALL_MUTEX_UNLOCK, object) || !touched_by_probe(trace, probe, object)) {
+            continue;
+        }
+        left = left_before_sleep(trace, cause->waiter, sleep, first, object);
+        if (i > (left == CHECK_NO_STEP ? sleep : left)) {
             cause->kind = CHECK_CAUSE_GUARD;
             cause->object = object;
+            cause->look_step = left;
             cause->write_step = i;
             cause->waker = step->thread;
             return;

@@ -37,7 +37,7 @@ typedef struct CheckCause {
     uint32_t waiter, waker;    /* thread ids; waker is CHECK_NO_THREAD when unknown */
     uint64_t object;           /* of the condition, as check_step_object() names it; 0: unknown */
     size_t sleep_step;         /* these are indices into the trace, or CHECK_NO_STEP */
-    size_t look_step;          /* of a guard: where the waiter took the mutex; CHECK_NO_STEP: which mutex it is, is a guess */
+    size_t look_step;          /* of a guard: where the waiter took, or gave back, the mutex; CHECK_NO_STEP: it is a guess */
     size_t write_step;
     size_t probe_step;
     size_t check_step;

@@ -356,6 +356,37 @@ static void test_guard_in_loop(void)
     g_assert_cmpuint(cause.check_step, ==, CHECK_NO_STEP);
 }
 
+/* /check/cause/guard-held-in-loop: a mutex that the waiter has but for its sleep: what others do under it counts from where it was given back,
+ * and a wakeup that was taken before that is over and done with. */
+static void test_guard_held_in_loop(void)
+{
+    enum { MUTEX = 1, NOTIFIER_POLL, NOTIFIER };
+    SchedProbe probe;
+    size_t left, at;
+
+    fake_reset();
+    fake_thread("main", NULL);
+    fake_thread("vcpu", NULL);
+    fake_call(0, SCHED_CALL_READ, NOTIFIER, NULL);
+    fake_call(1, SCHED_CALL_WRITE, NOTIFIER, NULL);
+    fake_step(fake_call(1, SCHED_CALL_READ, NOTIFIER, NULL))->new_value = 8;
+    left = fake_call(0, SCHED_CALL_MUTEX_UNLOCK, MUTEX, NULL);
+    fake_call(1, SCHED_CALL_MUTEX_LOCK, MUTEX, NULL);
+    at = fake_call(1, SCHED_CALL_MUTEX_UNLOCK, MUTEX, NULL);
+    fake_sleep(fake_call(0, SCHED_CALL_POLL, NOTIFIER_POLL, NULL));
+    probe.first_step = fake_count();
+    fake_call(0, SCHED_CALL_MUTEX_LOCK, MUTEX, NULL);
+    probe.end_step = fake_count();
+    fake_by_hand(probe.first_step, probe.end_step);
+
+    CheckCause cause = cause_of(0, probe);
+
+    g_assert_cmpint(cause.kind, ==, CHECK_CAUSE_GUARD);
+    g_assert_cmpuint(cause.look_step, ==, left);
+    g_assert_cmpuint(cause.write_step, ==, at);
+    g_assert_cmpuint(cause.take_step, ==, CHECK_NO_STEP);
+}
+
 /* /check/cause/untouched-guard: nobody has had the mutex since the waiter looked: what it guards cannot have changed. */
 static void test_untouched_guard(void)
 {
@@ -483,6 +514,7 @@ int main(int argc, char **argv)
     g_test_add_func("/check/cause/announcement", test_announcement);
     g_test_add_func("/check/cause/guard", test_guard);
     g_test_add_func("/check/cause/guard-in-loop", test_guard_in_loop);
+    g_test_add_func("/check/cause/guard-held-in-loop", test_guard_held_in_loop);
     g_test_add_func("/check/cause/untouched-guard", test_untouched_guard);
     g_test_add_func("/check/cause/detour", test_detour);
     g_test_add_func("/check/cause/on-stack", test_on_stack);
