@@ -28,6 +28,7 @@ typedef struct Candidate {
     bool looked; /* the waiter knew this object before it slept: the better sort of candidate */
     uint64_t object;
     size_t look_step, probe_step, write_step;
+    size_t detour_end; /* of the detour on which the new value leads at once; CHECK_NO_STEP: on none */
     size_t parting; /* where the resumed waiter leaves its old way; CHECK_NO_STEP: unknown */
 } Candidate;
 
@@ -117,19 +118,17 @@ static bool looked_before_sleep(CheckTrace trace, uint32_t waiter, size_t sleep_
     return look >= last_turn(trace, waiter, sleep_step);
 }
 
-/* The same from where the waiter was before on a way that it had taken once: what it reads on a detour from that way is not where it leaves it.
- * CHECK_NO_STEP: it was on no such way just before. */
-static size_t parting_from_before(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t probe_step)
+/* Where the waiter was just before on a way that it had taken once. CHECK_NO_STEP: nowhere. */
+static size_t known_before(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t probe_step, size_t *old)
 {
     unsigned own_steps = 0;
 
     for (size_t i = probe_step; i-- > probe->first_step && own_steps < STEPS_OF_A_DETOUR;) {
         if (trace.steps[i].thread == waiter) {
-            size_t old = check_ways_before(trace, waiter, 0, probe->first_step, i);
-
+            *old = check_ways_before(trace, waiter, 0, probe->first_step, i);
             own_steps++;
-            if (old != CHECK_NO_STEP) {
-                return check_ways_parting(trace, waiter, probe, old, i);
+            if (*old != CHECK_NO_STEP) {
+                return i;
             }
         }
     }
@@ -137,14 +136,23 @@ static size_t parting_from_before(CheckTrace trace, uint32_t waiter, const Sched
 }
 
 /* Where the ways part after a read that finds another value than it found before. Where the waiter has never read the old value at this
- * place, the new one leads it somewhere else at once, for all that is known. */
-static size_t parting_of_ways(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t probe_step, uint64_t value)
+ * place, the new one leads it somewhere else at once, for all that is known. But what it reads on a detour from a known way is not where it
+ * leaves that. */
+static void find_parting(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, uint64_t value, Candidate *candidate)
 {
-    size_t old = same_read_before(trace, waiter, probe, probe_step, value);
-    size_t parting = old == CHECK_NO_STEP ? probe_step + 1 : check_ways_parting(trace, waiter, probe, old, probe_step);
-    size_t from_before = parting == CHECK_NO_STEP ? parting : parting_from_before(trace, waiter, probe, probe_step);
+    size_t step = candidate->probe_step, old = same_read_before(trace, waiter, probe, step, value), before, from_before;
 
-    return from_before != CHECK_NO_STEP && from_before > parting ? from_before : parting;
+    candidate->detour_end = CHECK_NO_STEP;
+    candidate->parting = old == CHECK_NO_STEP ? step + 1
+                                              : check_ways_parting(trace, waiter, probe, old, step, &candidate->detour_end);
+    before = known_before(trace, waiter, probe, step, &old);
+    if (before == CHECK_NO_STEP || candidate->parting == CHECK_NO_STEP) {
+        return;
+    }
+    from_before = check_ways_parting(trace, waiter, probe, old, before, NULL);
+    if (from_before != CHECK_NO_STEP && from_before > candidate->parting) {
+        candidate->parting = from_before;
+    }
 }
 
 /* Fill in a candidate from what the waiter read at probe_step. False: this read explains nothing. */
@@ -174,10 +182,11 @@ static bool candidate_at(CheckTrace trace, uint32_t waiter, const SchedProbe *pr
         .look_step = look,
         .probe_step = probe_step,
         .write_step = write,
+        .detour_end = CHECK_NO_STEP,
         .parting = CHECK_NO_STEP,
     };
     if (looked) {
-        candidate->parting = parting_of_ways(trace, waiter, probe, probe_step, known_after(&trace.steps[look]));
+        find_parting(trace, waiter, probe, known_after(&trace.steps[look]), candidate);
         if (candidate->parting == probe_step + 1 && !looked_before_sleep(trace, waiter, sleep_step, look)) {
             candidate->parting = CHECK_NO_STEP;
         }
@@ -234,8 +243,9 @@ static bool own_candidate_at(CheckTrace trace, uint32_t waiter, const SchedProbe
         .look_step = look,
         .probe_step = probe_step,
         .write_step = write,
-        .parting = parting_of_ways(trace, waiter, probe, probe_step, known_after(&trace.steps[look])),
+        .detour_end = CHECK_NO_STEP,
     };
+    find_parting(trace, waiter, probe, known_after(&trace.steps[look]), candidate);
     return parts_soon(trace, probe, candidate);
 }
 
@@ -281,13 +291,20 @@ static bool guard_at(CheckTrace trace, uint32_t waiter, const SchedProbe *probe,
     *candidate = (Candidate){
         .guard = true,
         .looked = true,
+        .detour_end = CHECK_NO_STEP,
         .object = mutex,
         .look_step = look,
         .probe_step = probe_step,
         .write_step = write,
-        .parting = check_ways_parting(trace, waiter, probe, look, probe_step),
+        .parting = check_ways_parting(trace, waiter, probe, look, probe_step, NULL),
     };
     return write != CHECK_NO_STEP && candidate->parting != CHECK_NO_STEP;
+}
+
+/* What is read on a detour follows from what has led there. */
+static bool leads_to(const Candidate *a, const Candidate *b)
+{
+    return a->detour_end != CHECK_NO_STEP && b->probe_step > a->probe_step && b->probe_step < a->detour_end;
 }
 
 /* Invariant 2 first, then 3. Where one place reads several objects, such as counters to add up, the condition came true
@@ -299,6 +316,9 @@ static bool better(CheckTrace trace, const Candidate *a, const Candidate *b)
     }
     if (a->looked != b->looked) {
         return a->looked;
+    }
+    if (leads_to(a, b) || leads_to(b, a)) {
+        return leads_to(a, b);
     }
     if (a->parting == CHECK_NO_STEP) {
         return a->probe_step < b->probe_step;

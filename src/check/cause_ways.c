@@ -78,10 +78,13 @@ static bool rejoin(Ways *ways)
     return false;
 }
 
-size_t check_ways_parting(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t old, size_t new)
+size_t check_ways_parting(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t old, size_t new, size_t *rejoined)
 {
     Ways ways = { trace, waiter, probe, old, new };
-    size_t first = CHECK_NO_STEP;
+    size_t first = CHECK_NO_STEP, detour_end = CHECK_NO_STEP;
+    size_t *end = rejoined ? rejoined : &detour_end;
+
+    *end = CHECK_NO_STEP;
 
     for (;;) {
         old_on(&ways);
@@ -96,6 +99,7 @@ size_t check_ways_parting(CheckTrace trace, uint32_t waiter, const SchedProbe *p
             if (!rejoin(&ways)) {
                 return parting;
             }
+            *end = *end == CHECK_NO_STEP ? ways.new : *end;
         }
     }
 }

@@ -11,8 +11,9 @@
 size_t check_ways_next(CheckTrace trace, uint32_t thread, size_t after, size_t end);
 
 /* Follow the waiter on from its steps old and new, until it does different things for good: where on the new way; where it never does so for
- * good, where it did for a moment. CHECK_NO_STEP: it goes the same way on either. */
-size_t check_ways_parting(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t old, size_t new);
+ * good, where it did for a moment. CHECK_NO_STEP: it goes the same way on either. *rejoined is where on the new way the first detour ends, or
+ * CHECK_NO_STEP; may be NULL. */
+size_t check_ways_parting(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, size_t old, size_t new, size_t *rejoined);
 
 /* Where in [first, end) the waiter did last, and to the same object, what it does again at probe_step of the probe, with as much the same
  * before it as there is: all locks are taken at one place, that of a wrapper. CHECK_NO_STEP: nowhere. */

@@ -473,6 +473,49 @@ static void test_detour(void)
     check_detour(COUNT);
 }
 
+/* /check/cause/work-on-a-detour: work that lies there is done on a few steps of its own, and what those read has changed too: it follows from
+ * the list that has led there. */
+static void test_work_on_a_detour(void)
+{
+    enum { LIST = 1, FLAGS, NEXT, POLL };
+    SchedSite *list, *flags, *next[4];
+    SchedProbe probe;
+    size_t at;
+
+    fake_reset();
+    fake_thread("main", NULL);
+    fake_thread("worker", NULL);
+    list = fake_site(SCHED_LOAD, "poll", "&ctx->bh_list", 1);
+    flags = fake_site(SCHED_LOAD, "call", "&bh->flags", 2);
+    for (unsigned i = 0; i < G_N_ELEMENTS(next); i++) {
+        next[i] = fake_site(SCHED_LOAD, "poll", "&next", 3 + i);
+    }
+    for (unsigned turn = 0; turn < 3; turn++) {
+        if (turn == 2) {
+            fake_store(1, fake_site(SCHED_STORE, "schedule", "&bh->flags", 8), FLAGS, 3, 4);
+            at = fake_store(1, fake_site(SCHED_STORE, "schedule", "&ctx->bh_list", 9), LIST, 0, 9);
+            probe.first_step = fake_count();
+        }
+        fake_load(0, list, LIST, turn == 0 ? 7 : turn == 1 ? 0 : 9);
+        if (turn != 1) {
+            fake_load(0, flags, FLAGS, turn == 0 ? 3 : 4);
+        }
+        for (unsigned i = 0; i < G_N_ELEMENTS(next) && !(turn == 2 && i == 3); i++) {
+            fake_load(0, next[i], NEXT, 1);
+        }
+        if (turn < 2) {
+            fake_sleep(fake_call(0, SCHED_CALL_POLL, POLL, NULL));
+        }
+        if (turn == 0) {
+            fake_store(1, fake_site(SCHED_STORE, "cancel", "&ctx->bh_list", 10), LIST, 7, 0);
+        }
+    }
+    fake_load(0, fake_site(SCHED_LOAD, "go_on", "&other", 11), 9, 1);
+    probe.end_step = fake_count();
+    fake_by_hand(probe.first_step, probe.end_step);
+    g_assert_cmpuint(cause_of(0, probe).write_step, ==, at);
+}
+
 /* /check/cause/on-stack: an object on a stack has no identity; its address serves. */
 static void test_on_stack(void)
 {
@@ -517,6 +560,7 @@ int main(int argc, char **argv)
     g_test_add_func("/check/cause/guard-held-in-loop", test_guard_held_in_loop);
     g_test_add_func("/check/cause/untouched-guard", test_untouched_guard);
     g_test_add_func("/check/cause/detour", test_detour);
+    g_test_add_func("/check/cause/work-on-a-detour", test_work_on_a_detour);
     g_test_add_func("/check/cause/on-stack", test_on_stack);
     return g_test_run();
 }
