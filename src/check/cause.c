@@ -140,16 +140,19 @@ static size_t known_before(CheckTrace trace, uint32_t waiter, const SchedProbe *
  * leaves that. */
 static void find_parting(CheckTrace trace, uint32_t waiter, const SchedProbe *probe, uint64_t value, Candidate *candidate)
 {
-    size_t step = candidate->probe_step, old = same_read_before(trace, waiter, probe, step, value), before, from_before;
+    size_t step = candidate->probe_step, old = same_read_before(trace, waiter, probe, step, value), before, from_before, rejoined;
+    bool known = old != CHECK_NO_STEP;
 
     candidate->detour_end = CHECK_NO_STEP;
-    candidate->parting = old == CHECK_NO_STEP ? step + 1
-                                              : check_ways_parting(trace, waiter, probe, old, step, &candidate->detour_end);
+    candidate->parting = known ? check_ways_parting(trace, waiter, probe, old, step, &candidate->detour_end) : step + 1;
     before = known_before(trace, waiter, probe, step, &old);
     if (before == CHECK_NO_STEP || candidate->parting == CHECK_NO_STEP) {
         return;
     }
-    from_before = check_ways_parting(trace, waiter, probe, old, before, NULL);
+    from_before = check_ways_parting(trace, waiter, probe, old, before, &rejoined);
+    if (!known && rejoined != CHECK_NO_STEP && rejoined > step) {
+        candidate->detour_end = rejoined;
+    }
     if (from_before != CHECK_NO_STEP && from_before > candidate->parting) {
         candidate->parting = from_before;
     }
