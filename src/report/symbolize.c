@@ -238,7 +238,8 @@ static const char *unwrapped(const char *name)
     return strncmp(name, wrap, sizeof(wrap) - 1) == 0 ? name + sizeof(wrap) - 1 : name;
 }
 
-/* The functions around address, innermost first. Returns how many; 0 when the debug information does not know. */
+/* The functions around address, innermost first. Returns how many; 0 when the debug information does not know, which with
+ * -gline-tables-only it does of those alone in which something is inlined. */
 static unsigned frames_by_debug_info(Dwarf_Die *unit, Dwarf_Addr address, ReportFrame *frames)
 {
     Dwarf_Die *inner = NULL, *scopes = NULL;
@@ -302,6 +303,7 @@ static void name_by_symbol(Dwfl_Module *module, uintptr_t pc, ReportFrame *frame
 static unsigned find_frames(uintptr_t pc, ReportFrame *frames)
 {
     Dwfl_Module *module = module_at(pc);
+    Dwarf_Die *unit = NULL;
     Dwarf_Addr start = 0, bias = 0;
     unsigned count = 0;
     const char *name = "??";
@@ -309,8 +311,8 @@ static unsigned find_frames(uintptr_t pc, ReportFrame *frames)
     if (module) {
         const char *path = dwfl_module_info(module, NULL, &start, NULL, NULL, NULL, NULL, NULL);
         const char *slash = path ? strrchr(path, '/') : NULL;
-        Dwarf_Die *unit = unit_at(module, pc, &bias);
 
+        unit = unit_at(module, pc, &bias);
         name = slash ? slash + 1 : path ? path : name;
         if (unit) {
             count = frames_by_debug_info(unit, pc - bias, frames);
@@ -321,6 +323,9 @@ static unsigned find_frames(uintptr_t pc, ReportFrame *frames)
             name_by_symbol(module, pc, &frames[0]);
         } else {
             frames[0].function = strdup("??");
+        }
+        if (unit) {
+            name_by_line(unit, pc - bias, &frames[0]);
         }
         count = 1;
     }
