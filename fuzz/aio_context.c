@@ -8,8 +8,11 @@
  *
  * The empty scenario is one asker with one request to the main context by the shared bottom half.
  */
+#include <fcntl.h>
 #include <glib.h>
+#include <unistd.h>
 
+#include "core/aio_epoll.h"
 #include "core/atomic.h"
 #include "core/event_notifier.h"
 #include "core/timer.h"
@@ -33,6 +36,14 @@ typedef enum Way {
     WAYS
 } Way;
 
+/* What an asker's descriptor is, BY_FD. */
+typedef enum FdKind {
+    FD_ONCE,  /* its handler removes itself */
+    FD_STAYS, /* the asker replaces its handler for each request, and removes it at the end */
+    FD_FILE,  /* a regular file: always readable, and not for epoll; as FD_ONCE */
+    FD_KINDS
+} FdKind;
+
 struct World;
 
 typedef struct Asker {
@@ -47,6 +58,7 @@ typedef struct Asker {
     bool idly;      /* AS_VCPU_POLLING: without a bottom half of its own, which would wake everybody */
     AioContext *ctx;
     EventNotifier notifier;
+    int file; /* FD_FILE, else -1 */
     /* under lock */
     QemuMutex lock;
     QemuCond answered;
@@ -59,6 +71,8 @@ typedef struct World {
     Scenario scenario;
     Asker askers[ASKERS_MAX];
     unsigned asker_count;
+    unsigned epoll_from; /* descriptors of the io thread's loop; 0: no epoll */
+    FdKind fd_kind;
     QEMUBH *shared_bh[3];
     unsigned expected, answered; /* in the main thread's contexts; under the big lock */
     /* For the windows: raw atomics, no points and no part of the program. */
@@ -132,6 +146,24 @@ static void fd_ready(void *opaque)
 
     if (event_notifier_test_and_clear(&asker->notifier)) {
         aio_set_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier), NULL, NULL, NULL, NULL, NULL);
+        answer(asker);
+    }
+}
+
+static void file_ready(void *opaque)
+{
+    Asker *asker = opaque;
+
+    aio_set_fd_handler(asker->ctx, asker->file, NULL, NULL, NULL, NULL, NULL);
+    answer(asker);
+}
+
+/* A handler that its asker removes. */
+static void fd_ready_again(void *opaque)
+{
+    Asker *asker = opaque;
+
+    if (event_notifier_test_and_clear(&asker->notifier)) {
         answer(asker);
     }
 }
@@ -217,7 +249,15 @@ static void wait_for_answer(Asker *asker)
 
 static void ask_by_fd(Asker *asker)
 {
-    aio_set_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier), fd_ready, NULL, NULL, NULL, asker);
+    if (aio_context_uses_epoll(asker->ctx)) {
+        fuzz_reached("handler-set-while-the-loop-has-epoll");
+    }
+    if (asker->file >= 0) {
+        aio_set_fd_handler(asker->ctx, asker->file, file_ready, NULL, NULL, NULL, asker);
+        return;
+    }
+    aio_set_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier),
+                       asker->world->fd_kind == FD_STAYS ? fd_ready_again : fd_ready, NULL, NULL, NULL, asker);
     event_notifier_set(&asker->notifier);
 }
 
@@ -354,6 +394,9 @@ static void *asker_thread(void *opaque)
         aio_bh_schedule_oneshot(asker->ctx, remove_polled_fd, asker);
         wait_for_answer(asker);
     }
+    if (asker->way == BY_FD && asker->world->fd_kind == FD_STAYS) {
+        aio_set_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier), NULL, NULL, NULL, NULL, NULL);
+    }
     return NULL;
 }
 
@@ -362,6 +405,16 @@ static void *asker_thread(void *opaque)
 static bool asks_main(const Asker *asker)
 {
     return asker->place != 2 && asker->way < AS_VCPU_POLLING;
+}
+
+static int open_file(void)
+{
+    const char *path = fuzz_file("file");
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    fuzz_check(fd >= 0);
+    unlink(path);
+    return fd;
 }
 
 static void read_asker(FuzzInput *in, World *world, Asker *asker)
@@ -382,6 +435,7 @@ static void read_asker(FuzzInput *in, World *world, Asker *asker)
     qemu_mutex_init(&asker->lock);
     qemu_cond_init(&asker->answered);
     fuzz_check(event_notifier_init(&asker->notifier, false) == 0);
+    asker->file = asker->way == BY_FD && world->fd_kind == FD_FILE ? open_file() : -1;
     world->expected += asks_main(asker) ? asker->rounds : 0;
 }
 
@@ -389,6 +443,9 @@ static void free_asker(Asker *asker)
 {
     fuzz_check(asker->answers == (asker->way < AS_VCPU_POLLING ? asker->rounds : 0));
     event_notifier_cleanup(&asker->notifier);
+    if (asker->file >= 0) {
+        close(asker->file);
+    }
     qemu_cond_destroy(&asker->answered);
     qemu_mutex_destroy(&asker->lock);
 }
@@ -410,16 +467,29 @@ static void serve(World *world, unsigned nested)
     bql_lock();
 }
 
+/* In the io thread. */
+static void switch_epoll_on(void *opaque)
+{
+    World *world = opaque;
+
+    fuzz_check(aio_context_set_epoll(scenario_context(&world->scenario, 1), world->epoll_from) == 0);
+}
+
 static void run(FuzzInput *in)
 {
     World world = { 0 };
     Shared shared[3];
     unsigned asker_count = 1 + fuzz_choice(in, ASKERS_MAX);
     unsigned nested = fuzz_choice(in, 4);
-    bool polls = fuzz_flag(in);
+    uint8_t loop = fuzz_byte(in);
 
     scenario_begin(&world.scenario, 1);
-    aio_context_set_poll_params(scenario_context(&world.scenario, 1), polls ? POLL_ROUNDS : 0);
+    aio_context_set_poll_params(scenario_context(&world.scenario, 1), loop & 1 ? POLL_ROUNDS : 0);
+    world.epoll_from = (loop >> 4) % 5;
+    world.fd_kind = (FdKind)((loop >> 4) / 5 % FD_KINDS);
+    if (world.epoll_from) {
+        aio_wait_bh_oneshot(scenario_context(&world.scenario, 1), switch_epoll_on, &world);
+    }
     for (unsigned place = 0; place < 3; place++) {
         AioContext *ctx = place == 2   ? scenario_context(&world.scenario, 1)
                           : place == 1 ? iohandler_get_aio_context()
@@ -452,6 +522,7 @@ static const char *const windows[] = {
     "two-requests-in-one-context",
     "vcpu-answers-for-the-main-thread",
     "answer-in-a-nested-poll",
+    "handler-set-while-the-loop-has-epoll",
     NULL,
 };
 

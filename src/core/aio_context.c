@@ -178,6 +178,7 @@ void aio_context_finalize(GSource *source)
     qemu_lockcnt_destroy(&ctx->list_lock);
     timerlist_deinit(&ctx->timer_list);
     unregister_aiocontext(ctx);
+    aio_epoll_free(ctx);
     g_free(ctx->poll_fds);
     g_free(ctx->poll_nodes);
     __atomic_fetch_sub(&live_count, 1, __ATOMIC_RELAXED);

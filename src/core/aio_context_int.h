@@ -54,6 +54,10 @@ struct AioContext {
     /* Of the home thread: the loop's own ring, where it has one (aio_uring.h). */
     struct AioUring *uring;
 
+    /* What the loop may sleep in, where that was switched on (aio_epoll.h): the home thread writes, with list_lock locked; others read with
+     * it locked. */
+    struct AioEpoll *epoll;
+
     /* Made at first use; of the home thread, and of whoever frees the context. The limits: home thread. */
     struct ThreadPoolAio *thread_pool;
     int thread_pool_min, thread_pool_max;
@@ -61,9 +65,9 @@ struct AioContext {
     /* Polling in user space instead of sleeping; of the loop alone, but for poll_disable_cnt and poll_max_rounds. */
     AioHandlerList poll_aio_handlers;
     bool poll_started;
-    int poll_disable_cnt;     /* handlers without io_poll: any thread writes under list_lock, the loop reads */
+    int poll_disable_cnt; /* handlers without io_poll: any thread writes under list_lock, the loop reads */
     unsigned poll_max_rounds; /* 0: never poll; any thread */
-    unsigned poll_rounds;     /* the present length, adapted to success and failure */
+    unsigned poll_rounds; /* the present length, adapted to success and failure */
 
     /* What ppoll() is given; of the loop alone, and used only between building it and reading the result. */
     GPollFD *poll_fds;

@@ -78,6 +78,9 @@ static void aio_set_handler(AioContext *ctx, const AioHandler *wanted)
     /* Not ordered against the list: a round of polling too many does no harm before the notification below. */
     qatomic_set(&ctx->poll_disable_cnt, qatomic_read(&ctx->poll_disable_cnt) + disable_change);
 
+    if (ctx->epoll) {
+        aio_epoll_update(ctx, old, handler);
+    }
     if (old) {
         free_old = aio_remove_fd_handler(ctx, old);
     }

@@ -64,6 +64,15 @@ void aio_adapt_polling(AioContext *ctx, AioHandlerList *ready);
 /* aio_uring.c: hands what is queued to the kernel, in each round before the loop sleeps; where the context has a ring. */
 void aio_uring_submit(AioContext *ctx);
 
+/*
+ * aio_epoll.c, where the context has it. A handler is set in place of old, either may be NULL: list_lock is locked. In the loop: whether it
+ * sleeps in epoll this time, and the sleep. At the end of the context: also where it has none.
+ */
+void aio_epoll_update(AioContext *ctx, AioHandler *old, AioHandler *handler);
+bool aio_epoll_is_in_use(AioContext *ctx);
+void aio_epoll_wait(AioContext *ctx, AioHandlerList *ready, int64_t timeout_ns);
+void aio_epoll_free(AioContext *ctx);
+
 /* aio_source.c */
 extern GSourceFuncs aio_source_funcs;
 

@@ -68,8 +68,13 @@ static void collect_ready(AioContext *ctx, unsigned count, AioHandlerList *ready
 
 static void wait_for_fds(AioContext *ctx, AioHandlerList *ready, int64_t timeout_ns)
 {
-    unsigned count = build_poll_set(ctx);
+    unsigned count;
 
+    if (ctx->epoll && aio_epoll_is_in_use(ctx)) {
+        aio_epoll_wait(ctx, ready, timeout_ns);
+        return;
+    }
+    count = build_poll_set(ctx);
     if (qemu_poll_ns(ctx->poll_fds, count, timeout_ns) > 0) {
         collect_ready(ctx, count, ready);
     }
