@@ -55,6 +55,7 @@ typedef struct Asker {
     bool with_glib; /* BY_THREAD, as what follows */
     unsigned guests; /* coroutines in the thread, still to end; under lock */
     AioContext *visited;
+    bool external;  /* BY_FD, in an io thread: as a client whose device is being drained */
     bool idly;      /* AS_VCPU_POLLING: without a bottom half of its own, which would wake everybody */
     AioContext *ctx;
     EventNotifier notifier;
@@ -78,6 +79,7 @@ typedef struct World {
     /* For the windows: raw atomics, no points and no part of the program. */
     unsigned asked[3];
     unsigned nested_polls;
+    unsigned sections; /* of external clients */
 } World;
 
 static __thread bool is_vcpu;
@@ -261,6 +263,19 @@ static void ask_by_fd(Asker *asker)
     event_notifier_set(&asker->notifier);
 }
 
+/* As a client's connection whose device is in a drained section: the loop may sleep without it until the section ends. */
+static void ask_by_external_fd(Asker *asker)
+{
+    if (__atomic_add_fetch(&asker->world->sections, 1, __ATOMIC_SEQ_CST) > 1) {
+        fuzz_reached("drained-sections-overlap");
+    }
+    aio_disable_external(asker->ctx);
+    aio_set_external_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier), fd_ready, NULL, asker);
+    event_notifier_set(&asker->notifier);
+    aio_enable_external(asker->ctx);
+    __atomic_fetch_sub(&asker->world->sections, 1, __ATOMIC_SEQ_CST);
+}
+
 static void ask_by_polled_fd(Asker *asker)
 {
     qatomic_set(&asker->flag, true);
@@ -288,7 +303,11 @@ static void ask(Asker *asker)
         aio_bh_schedule_oneshot(asker->ctx, oneshot_bh, asker);
         break;
     case BY_FD:
-        ask_by_fd(asker);
+        if (asker->external) {
+            ask_by_external_fd(asker);
+        } else {
+            ask_by_fd(asker);
+        }
         break;
     case BY_POLLED_FD:
         ask_by_polled_fd(asker);
@@ -426,6 +445,7 @@ static void read_asker(FuzzInput *in, World *world, Asker *asker)
     asker->rounds = 1 + (flags >> 3 & 3);
     asker->place = (flags >> 5) % 3;
     asker->with_glib = asker->idly = flags & 128;
+    asker->external = asker->way == BY_FD && asker->place == 2 && flags & 128;
     if (asker->way == BY_POLLED_FD) {
         asker->place = 2; /* GLib does not poll in user space */
     }
@@ -519,11 +539,8 @@ static void run(FuzzInput *in)
 }
 
 static const char *const windows[] = {
-    "two-requests-in-one-context",
-    "vcpu-answers-for-the-main-thread",
-    "answer-in-a-nested-poll",
-    "handler-set-while-the-loop-has-epoll",
-    NULL,
+    "two-requests-in-one-context",          "vcpu-answers-for-the-main-thread", "answer-in-a-nested-poll",
+    "handler-set-while-the-loop-has-epoll", "drained-sections-overlap",         NULL,
 };
 
 const FuzzTarget fuzz_target = { .name = "aio_context", .run = run, .windows = windows };

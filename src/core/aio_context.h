@@ -114,6 +114,16 @@ void aio_set_fd_handler(AioContext *ctx, int fd, IOHandler *io_read, IOHandler *
  * way when they are set has one of the two calls only. */
 void aio_set_fd_poll(AioContext *ctx, int fd, IOHandler *io_poll_begin, IOHandler *io_poll_end);
 
+/*
+ * The same for an external client, such as an export's connection, that must give no work while its device is in a drained section: between
+ * aio_disable_external() and aio_enable_external(), which count, its callbacks are not called, and the loop does not wait for fd. For contexts
+ * that aio_poll() runs: GLib would go on to wait for it. Any thread; a call may be under way when another thread disables. From QEMU's
+ * block/aio.h up to 8.0.
+ */
+void aio_set_external_fd_handler(AioContext *ctx, int fd, IOHandler *io_read, IOHandler *io_write, void *opaque);
+void aio_disable_external(AioContext *ctx);
+void aio_enable_external(AioContext *ctx);
+
 /* The same for notifiers; io_poll gets the EventNotifier. */
 void aio_set_event_notifier(AioContext *ctx, EventNotifier *notifier, EventNotifierHandler *io_read, AioPollFn *io_poll,
                             EventNotifierHandler *io_poll_ready);

@@ -29,6 +29,7 @@ struct AioContext {
     QemuLockCnt list_lock;
     AioHandlerList aio_handlers;
     AioHandlerList deleted_aio_handlers;
+    unsigned external_disable_cnt; /* aio_disable_external() less aio_enable_external(): any thread, atomic */
 
     /*
      * Who may sleep on this context: bit 0, a GLib loop between prepare and check; each blocking aio_poll() adds 2.

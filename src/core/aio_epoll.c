@@ -109,6 +109,9 @@ bool aio_epoll_is_in_use(AioContext *ctx)
 {
     AioEpoll *epoll = ctx->epoll;
 
+    if (aio_external_is_disabled(ctx)) {
+        return false; /* epoll watches the handlers of external clients, too */
+    }
     if (qatomic_read(&epoll->state) == AIO_EPOLL_NOT_YET && count_watched(ctx) >= epoll->min_fds) {
         upgrade(ctx);
     }

@@ -24,6 +24,16 @@ bool aio_handler_is_deleted(AioHandler *handler)
     return qatomic_read(&handler->deleted);
 }
 
+bool aio_external_is_disabled(AioContext *ctx)
+{
+    return qatomic_read(&ctx->external_disable_cnt) > 0;
+}
+
+bool aio_handler_is_left_out(AioContext *ctx, AioHandler *handler)
+{
+    return handler->is_external && aio_external_is_disabled(ctx);
+}
+
 static AioHandler *find_aio_handler(AioContext *ctx, int fd)
 {
     AioHandler *handler;
@@ -94,11 +104,16 @@ static void aio_set_handler(AioContext *ctx, const AioHandler *wanted)
     }
 }
 
+static gushort events_of(IOHandler *io_read, IOHandler *io_write)
+{
+    return (io_read ? READ_EVENTS : 0) | (io_write ? WRITE_EVENTS : 0);
+}
+
 void aio_set_fd_handler(AioContext *ctx, int fd, IOHandler *io_read, IOHandler *io_write, AioPollFn *io_poll,
                         IOHandler *io_poll_ready, void *opaque)
 {
     AioHandler wanted = {
-        .pfd = { .fd = fd, .events = (io_read ? READ_EVENTS : 0) | (io_write ? WRITE_EVENTS : 0) },
+        .pfd = { .fd = fd, .events = events_of(io_read, io_write) },
         .io_read = io_read,
         .io_write = io_write,
         .io_poll = io_poll,
@@ -107,6 +122,34 @@ void aio_set_fd_handler(AioContext *ctx, int fd, IOHandler *io_read, IOHandler *
     };
 
     aio_set_handler(ctx, &wanted);
+}
+
+void aio_set_external_fd_handler(AioContext *ctx, int fd, IOHandler *io_read, IOHandler *io_write, void *opaque)
+{
+    AioHandler wanted = {
+        .pfd = { .fd = fd, .events = events_of(io_read, io_write) },
+        .io_read = io_read,
+        .io_write = io_write,
+        .opaque = opaque,
+        .is_external = true,
+    };
+
+    aio_set_handler(ctx, &wanted);
+}
+
+void aio_disable_external(AioContext *ctx)
+{
+    qatomic_inc(&ctx->external_disable_cnt);
+}
+
+void aio_enable_external(AioContext *ctx)
+{
+    unsigned count = qatomic_fetch_sub(&ctx->external_disable_cnt, 1);
+
+    core_assert(count > 0);
+    if (count == 1) {
+        aio_notify(ctx); /* the loop may be asleep on the descriptors of the others alone */
+    }
 }
 
 void aio_set_fd_poll(AioContext *ctx, int fd, IOHandler *io_poll_begin, IOHandler *io_poll_end)
@@ -198,6 +241,9 @@ static bool aio_dispatch_handler(AioContext *ctx, AioHandler *handler)
     handler->pfd.revents = 0;
     handler->poll_ready = false;
     begin_polling(ctx, handler);
+    if (aio_handler_is_left_out(ctx, handler)) {
+        return false; /* since the loop has waited for it: it will again */
+    }
 
     if (poll_ready && revents == 0 && !aio_handler_is_deleted(handler)) {
         call_poll_ready(ctx, handler);
@@ -246,7 +292,7 @@ bool aio_pending(AioContext *ctx)
     AIO_FOREACH_HANDLER(ctx, handler) {
         int revents = handler->pfd.revents & handler->pfd.events;
 
-        if (aio_handler_is_deleted(handler)) {
+        if (aio_handler_is_deleted(handler) || aio_handler_is_left_out(ctx, handler)) {
             continue;
         }
         if (handler->poll_ready || ((revents & READ_EVENTS) && handler->io_read) ||

@@ -20,6 +20,7 @@ struct AioHandler {
     AioPollFn *io_poll;
     IOHandler *io_poll_ready;
     void *opaque;
+    bool is_external;                    /* of an external client: see aio_disable_external() */
     bool is_notifier;                    /* the callbacks are really EventNotifierHandlers */
     bool deleted;                        /* to be freed when nobody walks: no callback starts any more */
     LIST_ENTRY(AioHandler) node;         /* aio_handlers: under list_lock, walked at count > 0 */
@@ -44,6 +45,9 @@ int qemu_poll_ns(GPollFD *fds, unsigned count, int64_t timeout_ns);
 
 /* aio_handler.c: the loop's side of handlers. The count of list_lock is raised. */
 bool aio_handler_is_deleted(AioHandler *handler);
+/* Whether no handler of an external client may be called now, and whether this one may not. */
+bool aio_external_is_disabled(AioContext *ctx);
+bool aio_handler_is_left_out(AioContext *ctx, AioHandler *handler);
 void aio_handler_call(AioHandler *handler, IOHandler *callback);
 void aio_add_ready_handler(AioHandlerList *ready, AioHandler *handler, int revents);
 bool aio_dispatch_ready_handlers(AioContext *ctx, AioHandlerList *ready);

@@ -42,7 +42,7 @@ static unsigned build_poll_set(AioContext *ctx)
     AioHandler *handler;
 
     AIO_FOREACH_HANDLER(ctx, handler) {
-        if (aio_handler_is_deleted(handler) || !handler->pfd.events) {
+        if (aio_handler_is_deleted(handler) || !handler->pfd.events || aio_handler_is_left_out(ctx, handler)) {
             continue;
         }
         if (count == ctx->poll_capacity) {

@@ -1,5 +1,5 @@
 /*
- * Handlers in epoll, on real threads and the real kernel. What another thread does in the middle of the
+ * Handlers in epoll, and handlers of external clients, on real threads and the real kernel. What another thread does in the middle of the
  * upgrade is for target aio_context.
  */
 #include "core_upper_harness.h"
@@ -290,6 +290,66 @@ static void test_threads(void)
     core_down();
 }
 
+/* ---- external clients */
+
+static void test_external_left_out(gconstpointer with_epoll)
+{
+    AioContext *ctx;
+    Source external, own;
+
+    core_up(1);
+    ctx = qemu_get_aio_context();
+    if (with_epoll) {
+        g_assert_cmpint(aio_context_set_epoll(ctx, 1), ==, 0);
+    }
+    source_up(&external, ctx, NULL);
+    source_up(&own, ctx, ready);
+    aio_set_external_fd_handler(ctx, fd_of(&external), ready, NULL, &external);
+    expect_a_call(&external);
+    aio_disable_external(ctx);
+    aio_disable_external(ctx);
+    event_notifier_set(&external.notifier);
+    g_assert_false(aio_poll(ctx, false));
+    expect_a_call(&own);
+    g_assert_cmpuint(rounds_until_timer(ctx), <=, ROUNDS_MAX); /* nor does the loop spin on it */
+    aio_enable_external(ctx);
+    g_assert_false(aio_poll(ctx, false)); /* one section is left */
+    g_assert_cmpuint(external.calls, ==, 1);
+    aio_enable_external(ctx);
+    while (!aio_poll(ctx, true)) {
+    }
+    g_assert_cmpuint(external.calls, ==, 2);
+    source_down(&own);
+    source_down(&external);
+    core_down();
+}
+
+/* The bottom half has run: what the loop does next is to sleep, without the client. */
+static void test_external_wakes_the_loop(void)
+{
+    AioContext *ctx;
+    Source external;
+
+    core_up(1);
+    ctx = thread_ctx(0);
+    source_up(&external, ctx, NULL);
+    for (unsigned i = 1; i <= ROUNDS; i++) {
+        aio_disable_external(ctx);
+        aio_set_external_fd_handler(ctx, fd_of(&external), ready, NULL, &external);
+        event_notifier_set(&external.notifier);
+        aio_wait_bh_oneshot(ctx, nothing_bh, NULL);
+        g_assert_cmpuint(qatomic_read(&external.calls), ==, i - 1);
+        aio_enable_external(ctx);
+        while (qatomic_read(&external.calls) < i) {
+            g_thread_yield();
+        }
+    }
+    source_set(&external, NULL);
+    aio_wait_bh_oneshot(ctx, nothing_bh, NULL);
+    event_notifier_cleanup(&external.notifier);
+    core_down();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -300,5 +360,8 @@ int main(int argc, char **argv)
     g_test_add_data_func("/handler/epoll/file-is-left-to-ppoll/later", NULL, test_file_is_left_to_ppoll);
     g_test_add_data_func("/handler/epoll/file-is-left-to-ppoll/before", GUINT_TO_POINTER(1), test_file_is_left_to_ppoll);
     g_test_add_func("/handler/epoll/threads", test_threads);
+    g_test_add_data_func("/handler/external/left-out", NULL, test_external_left_out);
+    g_test_add_data_func("/handler/external/left-out-of-epoll", GUINT_TO_POINTER(1), test_external_left_out);
+    g_test_add_func("/handler/external/wakes-the-loop", test_external_wakes_the_loop);
     return g_test_run();
 }
