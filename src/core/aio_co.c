@@ -42,7 +42,7 @@ void aio_co_schedule_bh(void *opaque)
 void aio_co_schedule(AioContext *ctx, Coroutine *co)
 {
     const char *scheduled = qatomic_cmpxchg(&co->scheduled, NULL, __func__);
-    GMainContext *loop = g_source_get_context(&ctx->source);
+    GMainContext *loop;
 
     if (scheduled) {
         core_fatal("double-entry", "%s: Co-routine was already scheduled in '%s': coroutine %u (%s)", __func__, scheduled, co->id,
@@ -51,6 +51,7 @@ void aio_co_schedule(AioContext *ctx, Coroutine *co)
 
     /* The coroutine may run, and drop the last reference to the context, before the BH is scheduled (f0f8100287). The GLib context that it
      * is attached to goes with its io thread, and letting go of ctx takes the lock in there: docs/findings.md, 12. */
+    loop = g_source_get_context(&ctx->source);
     if (loop) {
         g_main_context_ref(loop);
     }
