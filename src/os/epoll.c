@@ -120,6 +120,7 @@ static int collect(OsFile *file, struct epoll_event *events, int max)
         if (!ready) {
             continue;
         }
+        os_acquire(file);
         os_acquire(watch->file);
         os_writes(&events[count], sizeof(events[count]));
         events[count].events = ready;
@@ -265,6 +266,7 @@ static int control(OsFile *epoll, int operation, OsFile *file, int fd, const str
     }
     if (operation != EPOLL_CTL_DEL) {
         os_reads(event, sizeof(*event));
+        os_release(epoll); /* what event->data points to is the waiter's, too */
         if (event->events & EPOLLEXCLUSIVE) {
             sched_fail("unmodelled", "EPOLLEXCLUSIVE is not modelled");
         }
