@@ -3,8 +3,8 @@
  * descriptor handler, a timer), while the main loop runs as GLib sources, other threads poll the same contexts under the big lock, and
  * io threads come and go.
  *
- * Invariant: each request is answered, once. Nobody else wakes the loop that has to answer: the askers wait at a condition variable of
- * their own, and go on only when they have their answer.
+ * Invariants: each request is answered, once. Nobody else wakes the loop that has to answer: the askers wait at a condition variable of
+ * their own, and go on only when they have their answer. No external client is called while its section lasts.
  *
  * The empty scenario is one asker with one request to the main context by the shared bottom half.
  */
@@ -56,6 +56,7 @@ typedef struct Asker {
     unsigned guests; /* coroutines in the thread, still to end; under lock */
     AioContext *visited;
     bool external;  /* BY_FD, in an io thread: as a client whose device is being drained */
+    bool drained; /* its section lasts; raw, for the invariant */
     bool idly;      /* AS_VCPU_POLLING: without a bottom half of its own, which would wake everybody */
     AioContext *ctx;
     EventNotifier notifier;
@@ -146,6 +147,7 @@ static void fd_ready(void *opaque)
 {
     Asker *asker = opaque;
 
+    fuzz_check(!__atomic_load_n(&asker->drained, __ATOMIC_SEQ_CST));
     if (event_notifier_test_and_clear(&asker->notifier)) {
         aio_set_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier), NULL, NULL, NULL, NULL, NULL);
         answer(asker);
@@ -270,8 +272,10 @@ static void ask_by_external_fd(Asker *asker)
         fuzz_reached("drained-sections-overlap");
     }
     aio_disable_external(asker->ctx);
-    aio_set_external_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier), fd_ready, NULL, asker);
     event_notifier_set(&asker->notifier);
+    __atomic_store_n(&asker->drained, true, __ATOMIC_SEQ_CST); /* its handler is set after it, so no call of it is under way */
+    aio_set_external_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier), fd_ready, NULL, asker);
+    __atomic_store_n(&asker->drained, false, __ATOMIC_SEQ_CST);
     aio_enable_external(asker->ctx);
     __atomic_fetch_sub(&asker->world->sections, 1, __ATOMIC_SEQ_CST);
 }
