@@ -480,7 +480,7 @@ static void test_work_on_a_detour(void)
     enum { LIST = 1, FLAGS, NEXT, POLL };
     SchedSite *list, *flags, *next[4];
     SchedProbe probe;
-    size_t at;
+    size_t at = 0;
 
     fake_reset();
     fake_thread("main", NULL);
