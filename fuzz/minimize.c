@@ -330,6 +330,12 @@ int minimize_file(const char *program, const char *path, const char *output, dou
     return status;
 }
 
+void describe_result(const char *path, size_t size, const ProbeResult *result)
+{
+    printf("%s\t%s\t%zu\t%" PRIu64 "\t%" PRIu64 "\t%016" PRIx64 "\t%s\t%s\n", path, result->verdict, size, result->preemptions,
+           result->steps, result->hash, result->key, result->summary);
+}
+
 int describe_file(const char *program, const char *path)
 {
     ProbeResult result;
@@ -343,8 +349,7 @@ int describe_file(const char *program, const char *path)
     }
     recipe = recipe_from_bytes((const uint8_t *)data, size);
     finding = probe_one(&recipe, &result);
-    printf("%s\t%s\t%zu\t%" PRIu64 "\t%" PRIu64 "\t%016" PRIx64 "\t%s\t%s\n", path, result.verdict, size, result.preemptions,
-           result.steps, result.hash, result.key, result.summary);
+    describe_result(path, size, &result);
     recipe_free(&recipe);
     g_free(data);
     return finding;

@@ -5,6 +5,8 @@
 #ifndef WAKEFUZZ_FUZZ_MINIMIZE_H
 #define WAKEFUZZ_FUZZ_MINIMIZE_H
 
+#include "fuzz/probe.h"
+
 /* Minimize the input in path into output, which is written anew with each improvement, until nothing helps or the seconds are over; on
  * SIGINT the best so far stands. Prints "name value" lines. Returns the exit status: 0 done, 2 could not. */
 int minimize_file(const char *program, const char *path, const char *output, double seconds);
@@ -12,5 +14,7 @@ int minimize_file(const char *program, const char *path, const char *output, dou
 /* Print a line of fields with tabs between them: path, verdict, bytes, preemptions, steps, trace hash, key, summary. Returns 0 for no
  * finding, 1 for a finding, 2 where the file cannot be read. */
 int describe_file(const char *program, const char *path);
+/* That line for a result that is known. */
+void describe_result(const char *path, size_t size, const ProbeResult *result);
 
 #endif

@@ -17,14 +17,21 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "fuzz/driver.h"
 #include "fuzz/facts.h"
 #include "fuzz/minimize.h"
 #include "fuzz/probe.h"
+#include "fuzz/probe_text.h"
 #include "sched/mutate.h"
 
 #define SCENARIO_BYTES_MAX 32u
+#define WARM_UP_TEXT_MAX   16384u
+
+extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
 static gchar *policy, *minimized, *facts, *facts_at, *output;
 static gint64 policy_seed = 1, executions_max = 100000;
@@ -212,6 +219,54 @@ static int hunt(void)
     return 0;
 }
 
+/*
+ * A sanitizer may end the process while the driver warms up with the empty input. Then each input is said to fail like this, as where the
+ * warming up is a finding of ours (driver_warm_up_failed()).
+ */
+static char warm_up_said[WARM_UP_TEXT_MAX];
+static size_t warm_up_bytes;
+
+static void note_text(const char *text)
+{
+    while (*text && warm_up_bytes < sizeof(warm_up_said) - 1) {
+        warm_up_said[warm_up_bytes++] = *text++;
+    }
+}
+
+static void describe_death(void)
+{
+    static ProbeResult result;
+    char *named = probe_text_with_names(warm_up_said);
+
+    if (!probe_text_sanitizer(named, &result)) {
+        return;
+    }
+    for (int i = 0; paths[i]; i++) {
+        struct stat file;
+
+        if (stat(paths[i], &file) == 0) {
+            describe_result(paths[i], (size_t)file.st_size, &result);
+        }
+    }
+    fflush(NULL);
+    syscall(SYS_exit_group, 1);
+}
+
+static void warm_up(void)
+{
+    bool watch = describe && __sanitizer_set_death_callback;
+
+    if (watch) {
+        driver_sanitizer_text = note_text;
+        __sanitizer_set_death_callback(describe_death);
+    }
+    driver_init();
+    if (watch) {
+        driver_sanitizer_text = NULL;
+        __sanitizer_set_death_callback(NULL);
+    }
+}
+
 static int describe_all(void)
 {
     int status = 0;
@@ -305,7 +360,7 @@ __attribute__((weak)) int main(int argc, char **argv)
     if (facts_at && !facts_watch(program, facts_at)) {
         return 2;
     }
-    driver_init();
+    warm_up();
     if (describe || minimized || facts) {
         probe_init();
     }

@@ -139,6 +139,14 @@ class EmptyInputTest(kit.FolderTest):
                 self.assertEqual(path.read_bytes(), b"")
                 self.assertIn(f"Test unit written to {path}", err)
 
+    def test_each_input_is_said_to_fail_like_it(self):
+        first, second = self.file("first"), self.file("second", b"\x07")
+        for flavour, verdict in (("asan", "use-after-free"), ("tsan", "data-race")):
+            program = kit.BUILD / flavour / "tests" / "cli" / "fails_at_once-replay"
+            if program.exists():
+                said = kit.describe(program, first, second)
+                self.assertEqual([(said[str(path)]["verdict"], said[str(path)]["bytes"]) for path in (first, second)], [(verdict, "0"), (verdict, "1")])
+
     def test_it_is_named_where_a_file_is_replayed(self):
         status, _, err = kit.call(kit.BUILD / "plain" / "tests" / "cli" / "fails_at_once", self.file("input", b"\x07"), cwd=self.folder)
         self.assertNotEqual(status, 0)
