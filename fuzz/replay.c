@@ -233,14 +233,16 @@ static void note_text(const char *text)
     }
 }
 
+/* In the middle of the sanitizer's report, for whose locks the symbolizer would wait: no address gets its name. */
 static void describe_death(void)
 {
     static ProbeResult result;
-    char *named = probe_text_with_names(warm_up_said);
 
-    if (!probe_text_sanitizer(named, &result)) {
+    if (!probe_text_sanitizer(warm_up_said, &result)) {
         return;
     }
+    snprintf(result.key, sizeof(result.key), "%s,empty-input", result.verdict);
+    snprintf(result.summary, sizeof(result.summary), "%s: of the empty input already", result.verdict);
     for (int i = 0; paths[i]; i++) {
         struct stat file;
 
