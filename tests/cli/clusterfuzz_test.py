@@ -141,11 +141,14 @@ class EmptyInputTest(kit.FolderTest):
 
     def test_each_input_is_said_to_fail_like_it(self):
         first, second = self.file("first"), self.file("second", b"\x07")
-        for flavour, verdict in (("asan", "use-after-free"), ("tsan", "data-race")):
-            program = kit.BUILD / flavour / "tests" / "cli" / "fails_at_once-replay"
-            if program.exists():
-                said = kit.describe(program, first, second)
-                self.assertEqual([(said[str(path)]["verdict"], said[str(path)]["bytes"]) for path in (first, second)], [(verdict, "0"), (verdict, "1")])
+        verdicts = {"asan": "use-after-free", "tsan": "data-race"}
+        programs = {flavour: kit.BUILD / flavour / "tests" / "cli" / "fails_at_once-replay" for flavour in verdicts}
+        built = [flavour for flavour in verdicts if programs[flavour].exists()]
+        if not built:
+            self.skipTest("neither asan nor tsan is built")
+        for flavour in built:
+            said, verdict = kit.describe(programs[flavour], first, second), verdicts[flavour]
+            self.assertEqual([(said[str(path)]["verdict"], said[str(path)]["bytes"]) for path in (first, second)], [(verdict, "0"), (verdict, "1")])
 
     def test_it_is_named_where_a_file_is_replayed(self):
         status, _, err = kit.call(kit.BUILD / "plain" / "tests" / "cli" / "fails_at_once", self.file("input", b"\x07"), cwd=self.folder)

@@ -341,6 +341,8 @@ def python_test(tally, path):
         tally.case(relative(path), False, f"exit status {status}\n{output}")
         return
     tally.passed += result["passed"]
+    if not any(result.values()):
+        tally.case(f"{relative(path)} holds a test", False)
     for test, trace in result["failed"].items():
         tally.case(test, False, trace)
     for test, reason in result["skipped"].items():
