@@ -149,6 +149,38 @@ class LaneTest(unittest.TestCase):
         self.assertEqual(sorted(tree.rglob("*")), before)
 
 
+STAND_IN = """
+#include "fuzz/program.h"
+static void init(void) { }
+static void run_program(FuzzInput *in) { fuzz_target.run(in); }
+static void run(FuzzInput *in) { fuzz_check(fuzz_byte(in) == 0); }
+const DriverProgram driver_program = { .forks = true, .init = init, .run = run_program };
+const FuzzTarget fuzz_target = { .name = "stand_in", .run = run };
+"""
+
+
+class LinkTest(unittest.TestCase):
+    """A program that is not the core, linked as the lane links QEMU."""
+
+    def test_a_foreign_program_links_with_ours_and_each_execution_is_a_child(self):
+        words = qemubuild.our_libraries("plain")
+        with tempfile.TemporaryDirectory(prefix="wakefuzz-test-") as name:
+            folder = pathlib.Path(name)
+            (folder / "stand_in.c").write_text(STAND_IN, "ascii")
+            (folder / "empty").write_bytes(b"")
+            (folder / "one").write_bytes(b"\1" * 64)  # the plan is read from the end
+            glib = subprocess.run(["pkg-config", "--cflags", "--libs", "glib-2.0"], check=True, capture_output=True, encoding="utf-8")
+            command = ["clang-19", "-std=gnu11", f"-I{ROOT}", f"-I{ROOT / 'src'}", folder / "stand_in.c", ROOT / "fuzz" / "replay.c",
+                       "-o", folder / "stand_in-replay", *words, *glib.stdout.split(), "-ldw", "-ldl", "-lpthread", "-rdynamic"]
+            done = subprocess.run(list(map(str, command)), capture_output=True, encoding="utf-8", check=False)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            for file, verdict, status in (("empty", "none", 0), ("one", "assertion", 1)):
+                done = subprocess.run([folder / "stand_in-replay", "-n", "3", folder / file], capture_output=True, encoding="utf-8",
+                                      timeout=PATIENCE_S, check=False)
+                self.assertIn(f"verdict={verdict}", done.stdout, done.stderr)
+                self.assertEqual(done.returncode, status, done.stdout)
+
+
 class BothTest(unittest.TestCase):
     """One source for core and lane, and no copy of it."""
 

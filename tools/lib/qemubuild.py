@@ -38,7 +38,9 @@ PART = re.compile(r'^#include "fuzz/(qemu/scenario\w*|both/both)\.h"', re.MULTIL
 NEEDS = re.compile(r"^ \* Needs: (.*)$", re.MULTILINE)
 AGREES = re.compile(r"^ \* Agrees: (.*)$", re.MULTILINE)
 OUR_HEADERS = "wakefuzz-include"
-OURS = ("src/report", "src/check", "src/os", "src/sched")
+DRIVER = "fuzz/libdriver.a"
+PROBE = "fuzz/libprobe.a"  # of a replay program: only what it uses
+OURS = (DRIVER, "src/report/libreport.a", "src/check/libcheck.a", "src/os/libos.a", "src/sched/libsched.a")
 
 
 # ---- what is there
@@ -259,11 +261,16 @@ def _compile(place, words, path, object_path):
         raise CannotRun(f"{relative(path)} does not compile with this QEMU:\n{last_lines(output, 25)}")
 
 
+def our_libraries(flavour):
+    """The words that link ours: what replay uses of the probes, and all of what the linker cannot know to be needed, as it takes libc's place."""
+    paths = {name: BUILD / flavour / name for name in (PROBE, *OURS)}
+    build.build(flavour, [build.goal(flavour, path) for path in paths.values()])
+    return [paths[PROBE], "-Wl,--whole-archive", *(paths[name] for name in OURS), "-Wl,--no-whole-archive"]
+
+
 def link_targets(source, place, flavour, names):
     """Link each target for libFuzzer and for replay; both or none of a target are there afterwards."""
-    libraries = [BUILD / flavour / "fuzz" / name for name in ("libdriver.a", "libprobe.a")]
-    libraries += [BUILD / flavour / layer / f"lib{layer[4:]}.a" for layer in OURS]
-    build.build(flavour, [build.goal(flavour, path) for path in libraries])
+    libraries = our_libraries(flavour)
     ours = place / "wakefuzz"
     ours.mkdir(exist_ok=True)
     words, link = _compile_command(place), _link_command(place)
@@ -276,14 +283,13 @@ def link_targets(source, place, flavour, names):
     main_object = next(word for word in link if word.endswith("qemu-storage-daemon.c.o"))
     call(["objcopy", "--redefine-sym", "main=storage_daemon_main", place / main_object, ours / "daemon.o"])
     common = [ours / "daemon.o", ours / "program.o"]
-    whole = ["-Wl,--whole-archive", *libraries, "-Wl,--no-whole-archive"]
     for target in names:
         _compile(place, words, source_of(target), ours / f"{target}.o")
         for replay in (False, True):
             output = program(place, target, replay)
             engine = ours / ("replay.o" if replay else "libfuzzer.o")
             objects = [*common, *(ours / f"{path.stem}.o" for path in sorted(parts(target))), ours / f"{target}.o", engine]
-            command = _our_link(link, main_object, [*objects, *whole], f"{output}.new", replay)
+            command = _our_link(link, main_object, [*objects, *libraries], f"{output}.new", replay)
             status, said = call(command, cwd=place)
             if status:
                 raise CannotRun(f"{target} does not link with this QEMU:\n{last_lines(said, 25)}")
