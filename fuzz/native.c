@@ -5,8 +5,9 @@
  *   TARGET-replay --stress SECONDS [--seed N]         random scenarios, one after another
  *
  * A hang is noticed by a watchdog (--hang SECONDS, default 10): there is nothing better without the simulated OS, and it is the
- * baseline that the detection table compares with. Stress runs in a child, so that a crash too has its number of runs. Exit status: 0
- * nothing, 1 a hang or (under stress) a crash or a sanitizer's report, 2 could not run.
+ * baseline that the detection table compares with. Stress runs in a child, so that a crash too has its number of runs; where the program
+ * cannot be set up twice (native.h), each scenario does. Exit status: 0 nothing, 1 a hang or (under stress, or in a child) a crash or a
+ * sanitizer's report, 2 could not run.
  */
 #include <glib.h>
 #include <inttypes.h>
@@ -20,10 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/core.h"
-#include "core/fatal.h"
-#include "core/linux_aio.h"
-#include "fuzz/fuzz.h"
+#include "fuzz/native.h"
 
 #define SCENARIO_BYTES 48u
 
@@ -41,7 +39,8 @@ void fuzz_violated(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
-    core_fatal("assertion", "%s", message);
+    fprintf(stderr, "panic: assertion: %s\n", message);
+    abort();
 }
 
 void fuzz_reached(const char *window)
@@ -75,58 +74,6 @@ void fuzz_disk_faults(bool requests, bool batches)
     (void)batches; /* the real disk does not fail on demand */
 }
 
-/* ---- AIO contexts: io_setup() takes the kernel 33 ms, so they are kept from one run to the next */
-
-#define CONTEXTS_KEPT 8u
-
-typedef struct KeptContext {
-    void *io_context;
-    unsigned max_events;
-} KeptContext;
-
-static KeptContext kept_contexts[CONTEXTS_KEPT];
-static GMutex kept_lock; /* any thread may free an AioContext */
-static LinuxAioHooks system_calls;
-
-static int get_context(unsigned max_events, void **io_context)
-{
-    int ret = -1;
-
-    g_mutex_lock(&kept_lock);
-    for (unsigned i = 0; i < CONTEXTS_KEPT && ret < 0; i++) {
-        if (kept_contexts[i].max_events == max_events) {
-            *io_context = kept_contexts[i].io_context;
-            kept_contexts[i] = (KeptContext){ 0 };
-            ret = 0;
-        }
-    }
-    g_mutex_unlock(&kept_lock);
-    return ret == 0 ? 0 : system_calls.get(max_events, io_context);
-}
-
-static void put_context(unsigned max_events, void *io_context)
-{
-    bool kept = false;
-
-    g_mutex_lock(&kept_lock);
-    for (unsigned i = 0; i < CONTEXTS_KEPT && !kept; i++) {
-        if (!kept_contexts[i].max_events) {
-            kept_contexts[i] = (KeptContext){ io_context, max_events };
-            kept = true;
-        }
-    }
-    g_mutex_unlock(&kept_lock);
-    if (!kept) {
-        system_calls.put(max_events, io_context);
-    }
-}
-
-static void keep_contexts(void)
-{
-    system_calls = laio_hooks;
-    laio_hooks = (LinuxAioHooks){ .get = get_context, .put = put_context };
-}
-
 static double seconds(void)
 {
     return (double)(g_get_monotonic_time() - started_us) / 1e6;
@@ -141,16 +88,41 @@ static void on_alarm(int signal_number)
     _exit(write(STDOUT_FILENO, text, (size_t)length) == length ? 1 : 2);
 }
 
-static void run_scenario(const uint8_t *data, size_t size)
+/* How a child ended that did not come to its end. Returns the exit status. */
+static int tell_crash(int ended)
+{
+    printf("crash after %" PRIu64 " runs, %.1f seconds: %s %d\n", *runs, seconds(), WIFSIGNALED(ended) ? "signal" : "exit status",
+           WIFSIGNALED(ended) ? WTERMSIG(ended) : WEXITSTATUS(ended));
+    return 1;
+}
+
+static void run_program(void *in)
+{
+    native_program.run(in);
+}
+
+/* Returns the exit status. */
+static int run_scenario(const uint8_t *data, size_t size)
 {
     FuzzInput in = { .data = data, .size = size };
 
-    alarm((unsigned)hang_seconds);
-    core_init();
-    fuzz_target.run(&in);
-    core_reset();
-    alarm(0);
+    if (native_program.in_child) {
+        int ended = native_program.in_child(run_program, &in, hang_seconds);
+
+        if (ended == NATIVE_HANG) {
+            printf("hang after %" PRIu64 " runs, %.1f seconds\n", *runs, seconds());
+            return 1;
+        }
+        if (ended != 0) {
+            return tell_crash(ended);
+        }
+    } else {
+        alarm((unsigned)hang_seconds);
+        run_program(&in);
+        alarm(0);
+    }
     ++*runs;
+    return 0;
 }
 
 static int run_files(const char *program)
@@ -161,6 +133,7 @@ static int run_files(const char *program)
         GError *error = NULL;
         gchar *data;
         gsize size;
+        int bad = 0;
 
         if (!g_file_get_contents(paths[i], &data, &size, &error)) {
             fprintf(stderr, "%s: %s\n", program, error->message);
@@ -168,29 +141,36 @@ static int run_files(const char *program)
             status = 2;
             continue;
         }
-        for (int n = 0; n < repeats; n++) {
-            run_scenario((const uint8_t *)data, size);
+        for (int n = 0; n < repeats && !bad; n++) {
+            bad = run_scenario((const uint8_t *)data, size);
         }
-        printf("%s runs=%d\n", paths[i], repeats);
+        printf("%s runs=%" PRIu64 "\n", paths[i], *runs);
+        *runs = 0;
+        status = MAX(status, bad);
         g_free(data);
     }
     return status;
 }
 
-static void run_stress(void)
+/* Returns the exit status. */
+static int run_stress(void)
 {
     GRand *random = g_rand_new_with_seed((guint32)seed);
     uint8_t data[SCENARIO_BYTES];
+    int bad = 0;
 
-    while (seconds() < stress_seconds) {
+    while (seconds() < stress_seconds && !bad) {
         for (size_t i = 0; i < sizeof(data); i++) {
             data[i] = (uint8_t)g_rand_int(random);
         }
-        run_scenario(data, sizeof(data));
+        bad = run_scenario(data, sizeof(data));
     }
     g_rand_free(random);
-    printf("no hang in %" PRIu64 " runs, %.1f seconds\n", *runs, seconds());
+    if (!bad) {
+        printf("no hang in %" PRIu64 " runs, %.1f seconds\n", *runs, seconds());
+    }
     fflush(stdout);
+    return bad;
 }
 
 /* Returns the exit status. A hang the child has told already. */
@@ -203,19 +183,13 @@ static int stress_in_child(const char *program)
     child = fork();
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        run_stress();
-        _exit(0);
+        _exit(run_stress());
     }
     if (child < 0 || waitpid(child, &ended, 0) != child) {
         perror(program);
         return 2;
     }
-    if (WIFEXITED(ended) && WEXITSTATUS(ended) <= 2) {
-        return WEXITSTATUS(ended);
-    }
-    printf("crash after %" PRIu64 " runs, %.1f seconds: %s %d\n", *runs, seconds(), WIFSIGNALED(ended) ? "signal" : "exit status",
-           WIFSIGNALED(ended) ? WTERMSIG(ended) : WEXITSTATUS(ended));
-    return 1;
+    return WIFEXITED(ended) && WEXITSTATUS(ended) <= 2 ? WEXITSTATUS(ended) : tell_crash(ended);
 }
 
 int main(int argc, char **argv)
@@ -245,12 +219,12 @@ int main(int argc, char **argv)
         perror(argv[0]);
         return 2;
     }
-    keep_contexts();
+    native_program.init();
     signal(SIGALRM, on_alarm);
     started_us = g_get_monotonic_time();
     status = run_files(argv[0]);
     if (stress_seconds > 0 && status == 0) {
-        status = stress_in_child(argv[0]);
+        status = native_program.in_child ? run_stress() : stress_in_child(argv[0]);
     }
     g_strfreev(paths);
     return status;
