@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "lib"))
 import conform
 import qemubuild
+from common import FREE_BYTES_LEAST, CannotRun
 
 PATIENCE_S = 120
 FILES = {"storage-daemon/qemu-storage-daemon.c": "", "block/graph-lock.c": "", "block/linux-aio.c": "laio_deferred_fn",
@@ -91,7 +93,7 @@ class LaneTest(unittest.TestCase):
         self.refused("no path with a space", self.tree("two words"))
 
     def test_an_unknown_flavour(self):
-        self.refused("unknown flavour 'tsan'; there are: plain, asan", self.tree(), "--flavour", "tsan")
+        self.refused("unknown flavour 'msan'; there are: plain, asan", self.tree(), "--flavour", "msan")
 
     def test_an_unknown_target(self):
         self.refused("unknown target 'qemu_nothing'", self.tree(), "qemu_nothing")
@@ -121,6 +123,19 @@ class LaneTest(unittest.TestCase):
         self.assertEqual(len(output.splitlines()), 1, output)
         self.assertEqual(self.built(), [])
 
+    def test_all_that_is_missing_is_in_one_line(self):
+        self.shim("meson", "echo 1.0.1")
+        self.shim("pkg-config", "exit 1")
+        path, os.environ["PATH"] = os.environ["PATH"], str(self.shims)
+        try:
+            with self.assertRaises(CannotRun) as caught:
+                qemubuild.check_needs()
+        finally:
+            os.environ["PATH"] = path
+        for name in ("clang-19 (clang-19)", "ninja (ninja-build)", "objcopy (binutils)", "glib-2.0 (libglib2.0-dev)", "zlib (zlib1g-dev)"):
+            self.assertIn(name, str(caught.exception))
+        self.assertRegex(str(caught.exception), "^missing: [^\n]*; tools/setup --qemu installs it$")
+
     # ---- what does not configure or compile
 
     def test_a_tree_that_does_not_configure_leaves_nothing(self):
@@ -140,6 +155,120 @@ class LaneTest(unittest.TestCase):
                  "build a.o: cc\\nbuild storage-daemon/qemu-storage-daemon: ld a.o\\n")
         self.refused("does not compile", self.tree(configure=f"printf '{rules}' >build.ninja"))
         self.assertEqual(self.built(), ["qemu"])
+
+    def test_a_flavour_that_fails_takes_no_other_with_it(self):
+        self.shim("meson", "echo 1.7.0")
+        tree = self.tree(configure="exit 1")
+        (self.build / "qemu/10.2.2/plain/wakefuzz").mkdir(parents=True)
+        (self.build / "qemu/10.2.2/source").write_text(str(tree), "ascii")
+        self.refused("does not configure", tree, "--flavour", "asan")
+        self.assertEqual(self.built(), ["qemu", "qemu/10.2.2", "qemu/10.2.2/plain", "qemu/10.2.2/plain/wakefuzz", "qemu/10.2.2/source"])
+
+    def test_objects_that_were_complete_survive_a_change_that_does_not_compile(self):
+        self.shim("meson", "echo 1.7.0")
+        tree = self.tree()
+        (self.build / "qemu/10.2.2/plain/wakefuzz").mkdir(parents=True)
+        (self.build / "qemu/10.2.2/source").write_text(str(tree), "ascii")
+        (self.build / "qemu/10.2.2/plain/build.ninja").write_text(
+            "rule cc\n command = false\nrule ld\n command = true -o $out $in\n"
+            "build a.o: cc\nbuild storage-daemon/qemu-storage-daemon: ld a.o\n", "ascii")
+        self.refused("does not compile", tree)
+        self.assertIn("qemu/10.2.2/plain/build.ninja", self.built())
+
+    # ---- what ends it in the middle
+
+    def start_waiting(self):
+        """The tool while a configure of it is at work; the process of that."""
+        ready = self.folder / "ready"
+        os.mkfifo(ready)
+        self.shim("meson", "echo 1.7.0")
+        tree = self.tree(configure=f"touch half-built\necho $$ >{ready}\nsleep 3")
+        tool = subprocess.Popen([str(ROOT / "tools" / "qemu-lane"), str(tree)], env=self.environment, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+        self.addCleanup(tool.stdout.close)
+        with open(ready, encoding="ascii") as pipe:
+            return tree, tool, int(pipe.read())
+
+    @staticmethod
+    def at_work(process):
+        """Not gone, and no zombie that nobody waits for."""
+        try:
+            return pathlib.Path(f"/proc/{process}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
+        except OSError:
+            return False
+
+    def test_when_interrupted_it_says_so_and_leaves_neither_files_nor_processes(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            with self.subTest(number.name):
+                _, tool, configure = self.start_waiting()
+                tool.send_signal(number)
+                output, _ = tool.communicate(timeout=PATIENCE_S)
+                self.assertEqual((tool.returncode, output.splitlines()[-1]), (2, "tools/qemu-lane: interrupted"), output)
+                self.assertEqual(self.built(), ["qemu"])
+                self.assertFalse(self.at_work(configure))
+                (self.folder / "ready").unlink()
+
+    def test_what_a_kill_leaves_is_removed_by_the_next_when_its_processes_have_ended(self):
+        tree, tool, configure = self.start_waiting()
+        tool.kill()
+        tool.wait()
+        self.assertIn("qemu/10.2.2/plain/half-built", self.built())
+        (tree / "configure").write_text("#!/bin/sh\nls -A; exit 1\n", "ascii")
+        output = self.refused("does not configure", tree)
+        self.assertIn("waiting for another build of qemu-10.2.2-plain", output)
+        self.assertFalse(self.at_work(configure))
+        self.assertNotIn("half-built", output)
+        self.assertEqual(self.built(), ["qemu"])
+
+    # ---- disks: in a mount namespace of its own
+
+    def apart(self, mounts, *arguments, after="true"):
+        """The tool's end, and what `after` says then, after these mounts, which nobody else sees."""
+        if subprocess.run(["unshare", "-rm", "true"], check=False, stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("no user namespaces here: unshare -rm fails")
+        script = f'{mounts} && {{ "$@"; status=$?; {after}; exit $status; }}'
+        return subprocess.run(["unshare", "-rm", "sh", "-c", script, "sh", str(ROOT / "tools" / "qemu-lane"), *map(str, arguments)],
+                              env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              encoding="utf-8", timeout=PATIENCE_S, check=False)
+
+    def read_only(self, folder):
+        folder.mkdir(exist_ok=True)
+        return f"mount --bind {folder} {folder} && mount -o remount,bind,ro {folder}"
+
+    def test_a_read_only_tree_is_no_obstacle(self):
+        self.shim("meson", "echo 1.7.0")
+        tree = self.tree(configure="touch \"${0%/*}/here\" 2>/dev/null && echo 'ERROR: writable' || echo 'ERROR: as far as that'; exit 1")
+        done = self.apart(self.read_only(tree), tree)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("does not configure: ERROR: as far as that", done.stdout)
+
+    def test_a_build_folder_that_is_read_only_is_one_line(self):
+        self.shim("meson", "echo 1.7.0")
+        done = self.apart(self.read_only(self.build), self.tree())
+        self.assertEqual((done.returncode, len(done.stdout.splitlines())), (2, 1), done.stdout)
+        self.assertTrue(done.stdout.startswith(f"tools/qemu-lane: cannot build in {self.build}: Read-only file system"), done.stdout)
+
+    def test_a_disk_that_is_too_small_is_one_line(self):
+        self.shim("meson", "echo 1.7.0")
+        self.build.mkdir()
+        done = self.apart(f"mount -t tmpfs -o size=20m none {self.build}", self.tree())
+        self.assertEqual((done.returncode, len(done.stdout.splitlines())), (2, 1), done.stdout)
+        self.assertTrue(done.stdout.startswith(f"tools/qemu-lane: disk full: 20 MiB free at {self.build}"), done.stdout)
+
+    def test_a_disk_that_fills_up_is_said_to_be_full_and_is_empty_again(self):
+        self.shim("meson", "echo 1.7.0")
+        self.build.mkdir()
+        fills = "dd if=/dev/zero of=fill bs=1M 2>/dev/null; exit 1"
+        rules = f"rule cc\\n command = {fills}\\nrule ld\\n command = true -o $out $in\\nbuild a.o: cc\\n" \
+                "build storage-daemon/qemu-storage-daemon: ld a.o\\n"
+        for name, configure in (("configures", fills), ("compiles", f"printf '{rules}' >build.ninja")):
+            with self.subTest(name):
+                tree = self.tree(name, configure=configure)
+                done = self.apart(f"mount -t tmpfs -o size={FREE_BYTES_LEAST + (1 << 20)} none {self.build}", tree,
+                                  after=f'echo "left: $(ls {self.build}) $(ls {self.build}/qemu)"')
+                self.assertEqual(done.returncode, 2, done.stdout)
+                self.assertIn("tools/qemu-lane: disk full: 0 MiB free", done.stdout)
+                self.assertEqual(done.stdout.splitlines()[-1], "left: qemu ", done.stdout)
 
     def test_the_sources_are_not_written_to(self):
         self.shim("meson", "echo 1.7.0")

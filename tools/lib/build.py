@@ -111,12 +111,19 @@ def ensure_setup():
 
 
 @contextlib.contextmanager
-def build_lock(name):
-    """Two tools may want the same build folder at the same time; ninja itself does not notice."""
+def build_lock(name, say=lambda text: None):
+    """
+    Two tools may want the same build folder at the same time; ninja itself does not notice. Gives the lock's file: who inherits it holds the
+    lock, too.
+    """
     BUILD.mkdir(parents=True, exist_ok=True)
     with open(BUILD / f".lock-{name}", "w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another build of {name}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
 
 
 def configure(name, *arguments, environment=None):

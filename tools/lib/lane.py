@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -17,7 +18,7 @@ import build
 import detection
 import qemubuild
 import show
-from common import CannotRun, relative, run_main
+from common import BUILD, CannotRun, check_disk, relative, run_main
 from fuzzrun import FuzzRun
 
 HEADS = ("target", "flavour", "found", "verdicts", "executions", "worst", "seconds", "worst", "in target", "who waits, who did not wake it")
@@ -122,7 +123,29 @@ def say(text):
     print(f"tools/qemu-lane: {text}", file=sys.stderr, flush=True)
 
 
+def build_all(options, source, version, names):
+    """[(flavour, its folder)]"""
+    places = []
+    try:
+        for flavour in options.flavour:
+            place = qemubuild.build_objects(source, version, flavour, options.jobs, say)
+            qemubuild.link_targets(source, place, flavour, names)
+            places.append((flavour, place))
+            for target in names:
+                print(relative(qemubuild.program(place, target)))
+    except OSError as error:
+        check_disk(BUILD)
+        raise CannotRun(f"cannot build in {BUILD}: {error.strerror} ({error.filename})") from error
+    return places
+
+
+def interrupt(signal_number, frame):
+    raise KeyboardInterrupt
+
+
 def main(arguments):
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
     options = parse(arguments)
     source, version = qemubuild.check_source(options.source)
     names = []
@@ -138,13 +161,7 @@ def main(arguments):
         raise CannotRun(f"QEMU {version} has nothing that the lane attacks")
     build.ensure_setup()
     qemubuild.check_needs()
-    places = []
-    for flavour in options.flavour:
-        place = qemubuild.build_objects(source, version, flavour, options.jobs, say)
-        qemubuild.link_targets(source, place, flavour, names)
-        places.append((flavour, place))
-        for target in names:
-            print(relative(qemubuild.program(place, target)))
+    places = build_all(options, source, version, names)
     return start_all(options, places, names) if options.starts else 0
 
 

@@ -5,13 +5,13 @@ What a version of QEMU has or lacks is looked up in its sources and in its own b
 sources.
 """
 
-import contextlib
 import json
 import os
 import pathlib
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -24,6 +24,7 @@ QEMU = BUILD / "qemu"
 MESON = QEMU / "meson"  # where tools/setup --qemu puts a newer one
 MESON_LEAST = (1, 5)
 FLAVOURS = ("plain", "asan")
+SIMULATED = ("plain", "asan", "tsan")  # native has real threads and the real kernel, and none of our headers
 
 # Where QEMU's code meets the simulator: the linker sends calls of these to fuzz/qemu/program.c.
 WRAPPED = ("qemu_alloc_stack", "qemu_free_stack", "qemu_coroutine_new", "qemu_coroutine_delete", "qemu_coroutine_create",
@@ -41,6 +42,7 @@ OUR_HEADERS = "wakefuzz-include"
 DRIVER = "fuzz/libdriver.a"
 PROBE = "fuzz/libprobe.a"  # of a replay program: only what it uses
 OURS = (DRIVER, "src/report/libreport.a", "src/check/libcheck.a", "src/os/libos.a", "src/sched/libsched.a")
+OURS_FOLDER = "wakefuzz"  # in a build of QEMU's: our objects and programs; it is there when QEMU's objects are complete
 
 
 # ---- what is there
@@ -114,9 +116,12 @@ def _version_of(command, environment=None):
     return (int(match[1]), int(match[2])) if match and status == 0 else ()
 
 
-def _environment():
-    """For configure and ninja: the meson that is new enough, and no bytecode beside QEMU's scripts."""
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+def _environment(place):
+    """
+    For configure and ninja: the meson that is new enough, and no bytecode beside QEMU's scripts. Configuring asks the I/O tests for their list,
+    and these make folders for tests: beside their sources, if nobody says where.
+    """
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "TEST_DIR": f"{place}/scratch", "SOCK_DIR": f"{place}/scratch"}
     if _version_of(["meson", "--version"]) >= MESON_LEAST:
         return environment
     environment["PYTHONPATH"] = str(MESON / "usr/lib/python3/dist-packages")
@@ -134,7 +139,7 @@ def check_needs():
         missing.append("libaio.h (libaio-dev)")
     if call([_python(), "-c", "import venv, ensurepip"])[0]:
         missing.append("python3's venv (python3-venv)")
-    if not _version_of(["meson", "--version"], _environment()) >= MESON_LEAST:
+    if not _version_of(["meson", "--version"], _environment(QEMU)) >= MESON_LEAST:
         missing.append(f"meson {MESON_LEAST[0]}.{MESON_LEAST[1]}")
     if missing:
         raise CannotRun(f"missing: {', '.join(missing)}; tools/setup --qemu installs it")
@@ -161,19 +166,28 @@ def folder(source, version, flavour):
     raise CannotRun(f"{QEMU} is full of builds of QEMU {version}")
 
 
-@contextlib.contextmanager
-def _or_nothing(place):
-    """A folder that is made here is gone again where the making fails."""
-    fresh = not place.exists()
-    try:
-        yield fresh
-    except BaseException:
-        if fresh:
-            shutil.rmtree(place, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                (place.parent / "source").unlink()
-                place.parent.rmdir()
-        raise
+def _remove(place):
+    """A folder that is not complete, and that of its version where no other flavour is in it."""
+    shutil.rmtree(place, ignore_errors=True)
+    if place.parent.is_dir() and not any(path.is_dir() for path in place.parent.iterdir()):
+        shutil.rmtree(place.parent, ignore_errors=True)
+
+
+def _run(command, cwd, lock):
+    """
+    As call(), with all that QEMU's build needs. Where we are interrupted, all its processes are gone before what they wrote is removed; where
+    we are killed, they hold the lock until they end.
+    """
+    with subprocess.Popen([str(word) for word in command], cwd=cwd, env=_environment(cwd), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", start_new_session=True,
+                          pass_fds=[lock.fileno()]) as process:
+        try:
+            output = process.communicate()[0]
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()  # until the last of them has let go of the pipe
+            raise
+    return process.returncode, output
 
 
 def _put_headers(place):
@@ -186,32 +200,29 @@ def _put_headers(place):
             copy.write_bytes(text)
 
 
-def _configure(source, place, flavour):
-    flags = "-fno-omit-frame-pointer -fno-optimize-sibling-calls -fsanitize=fuzzer-no-link -Wno-shadow"
-    command = [source / "configure", f"--python={_python()}", f"--cc=clang-19 -iquote {place / OUR_HEADERS} -I{place / OUR_HEADERS}",
-               "--host-cc=clang-19", *CONFIGURE, f"--extra-cflags={flags}"]
-    command += ["--enable-asan"] if flavour == "asan" else []
-    _put_headers(place)
-    # Configuring asks the I/O tests for their list, and these make folders for tests: beside their sources, if nobody says where.
-    scratch = {"TEST_DIR": str(place / "scratch"), "SOCK_DIR": str(place / "scratch")}
-    status, output = call(command, cwd=place, env={**_environment(), **scratch})
+def _configure(source, place, flavour, lock):
+    place.mkdir(parents=True)
+    flags, compiler = "-fno-omit-frame-pointer -fno-optimize-sibling-calls -Wno-shadow", "clang-19"
+    if flavour in SIMULATED:
+        flags += " -fsanitize=fuzzer-no-link"
+        compiler += f" -iquote {place / OUR_HEADERS} -I{place / OUR_HEADERS}"
+        _put_headers(place)
+    command = [source / "configure", f"--python={_python()}", f"--cc={compiler}", "--host-cc=clang-19", *CONFIGURE, f"--extra-cflags={flags}"]
+    command += [f"--enable-{flavour}"] if flavour in ("asan", "tsan") else []
+    status, output = _run(command, place, lock)
     if status:
+        check_disk(BUILD)
         reason = re.findall(r"^(?:.*ERROR:.*|.*[Ee]rror: .*)$", output, re.MULTILINE)
         why = reason[-1].strip() if reason else f"exit status {status}"
         raise CannotRun(f"QEMU {source} does not configure: {why}\n{last_lines(output, 12)}".rstrip())
 
 
-def _ninja(place, *arguments):
-    return subprocess.run(["ninja", "-C", str(place), *arguments], env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", check=False)
-
-
 def _link_command(place):
     """The words that link the storage daemon, as QEMU's build has them."""
-    done = _ninja(place, "-t", "commands", PROGRAM)
-    lines = [line for line in done.stdout.splitlines() if f"-o {PROGRAM} " in line]
-    if done.returncode or not lines:
-        raise CannotRun(f"QEMU's build in {relative(place)} does not link {PROGRAM}:\n{last_lines(done.stdout, 5)}".rstrip())
+    status, output = call(["ninja", "-C", place, "-t", "commands", PROGRAM])
+    lines = [line for line in output.splitlines() if f"-o {PROGRAM} " in line]
+    if status or not lines:
+        raise CannotRun(f"QEMU's build in {relative(place)} does not link {PROGRAM}:\n{last_lines(output, 5)}".rstrip())
     return shlex.split(lines[-1])
 
 
@@ -229,36 +240,65 @@ def _compile_command(place):
     raise CannotRun(f"QEMU's build in {relative(place)} does not compile {PROGRAM_SOURCE}")
 
 
+def _make_objects(source, version, place, flavour, jobs, lock, say):
+    if not place.exists():
+        say(f"configuring QEMU {version} in {relative(place)}")
+        _configure(source, place, flavour, lock)
+    if flavour in SIMULATED:
+        _put_headers(place)
+    inputs = [word for word in _link_command(place) if word.endswith((".o", ".a", ".fa")) and not word.startswith(("-", "/"))]
+    say(f"compiling QEMU {version}, {flavour}: {len(inputs)} inputs of the storage daemon")
+    status, output = _run(["ninja", "-C", place, "-j", jobs, *inputs], place, lock)
+    if status:
+        check_disk(BUILD)
+        raise CannotRun(f"QEMU {version} in {source} does not compile:\n{last_lines(output, 25)}")
+
+
 def build_objects(source, version, flavour, jobs, say):
-    """Configure where that was not done, and compile what the storage daemon is linked from. Returns the folder."""
+    """
+    Configure where that was not done, and compile what the storage daemon is linked from. Returns the folder. One that has never been complete
+    is not left behind; where we were killed in the middle, it is removed by the next to come.
+    """
     check_disk(BUILD)
-    with build.build_lock(f"qemu-{version}-{flavour}"):
+    with build.build_lock(f"qemu-{version}-{flavour}", say) as lock:
         place = folder(source, version, flavour)
-        with _or_nothing(place) as fresh:
-            if fresh:
-                say(f"configuring QEMU {version} in {relative(place)}")
-                _configure(source, place, flavour)
-            _put_headers(place)
-            inputs = [word for word in _link_command(place) if word.endswith((".o", ".a", ".fa")) and not word.startswith(("-", "/"))]
-            say(f"compiling QEMU {version}, {flavour}: {len(inputs)} inputs of the storage daemon")
-            done = _ninja(place, "-j", str(jobs), *inputs)
-            if done.returncode:
-                check_disk(BUILD)
-                raise CannotRun(f"QEMU {version} in {source} does not compile:\n{last_lines(done.stdout, 25)}")
+        complete = place / OURS_FOLDER
+        try:
+            if place.exists() and not complete.exists():
+                shutil.rmtree(place)
+            _make_objects(source, version, place, flavour, jobs, lock, say)
+            complete.mkdir(exist_ok=True)
+        except BaseException:
+            if not complete.exists():
+                _remove(place)
+            raise
     return place
 
 
 # ---- our programs
 
 def program(place, target, replay=False):
-    return place / "wakefuzz" / (target + ("-replay" if replay else ""))
+    return place / OURS_FOLDER / (target + ("-replay" if replay else ""))
+
+
+def _must(command, place, failure):
+    status, output = call(command, cwd=place)
+    if status:
+        check_disk(BUILD)
+        raise CannotRun(f"{failure}:\n{last_lines(output, 25)}")
 
 
 def _compile(place, words, path, object_path):
     strict = ["-Werror"] if path.parent in (LANE, BOTH) else []  # the others are held to our own warnings
-    status, output = call([*words, *strict, f"-I{ROOT}", f"-I{ROOT / 'src'}", "-c", path, "-o", object_path], cwd=place)
-    if status:
-        raise CannotRun(f"{relative(path)} does not compile with this QEMU:\n{last_lines(output, 25)}")
+    _must([*words, *strict, f"-I{ROOT}", f"-I{ROOT / 'src'}", "-c", path, "-o", object_path], place,
+          f"{relative(path)} does not compile with this QEMU")
+
+
+def _runners(flavour):
+    """What runs a target, for each of its programs: {whether it is the one for replay: our sources}."""
+    if flavour not in SIMULATED:
+        return {True: [LANE / "program_native.c", ROOT / "fuzz/native.c", ROOT / "fuzz/native_child.c"]}
+    return {replay: [LANE / "program.c", ROOT / "fuzz" / engine] for replay, engine in ((False, "libfuzzer.c"), (True, "replay.c"))}
 
 
 def our_libraries(flavour):
@@ -269,35 +309,37 @@ def our_libraries(flavour):
 
 
 def link_targets(source, place, flavour, names):
-    """Link each target for libFuzzer and for replay; both or none of a target are there afterwards."""
-    libraries = our_libraries(flavour)
-    ours = place / "wakefuzz"
-    ours.mkdir(exist_ok=True)
+    """Link the programs of each target; all or none of a target are there afterwards."""
+    runners, libraries = _runners(flavour), our_libraries(flavour) if flavour in SIMULATED else []
+    ours = place / OURS_FOLDER
     words, link = _compile_command(place), _link_command(place)
+    if flavour not in SIMULATED:
+        words.append("-DLANE_NATIVE")
     bare = [word for word in words if not word.startswith("-fsanitize")]  # what watches is never instrumented
     bare.append(f'-DLANE_SOURCE="{source}"')
-    shared = sorted(set().union(*(parts(target) for target in names)))
-    for path, how in ((LANE / "program.c", bare), *((path, words) for path in shared), (ROOT / "fuzz/libfuzzer.c", bare),
-                      (ROOT / "fuzz/replay.c", bare)):
-        _compile(place, how, path, ours / f"{path.stem}.o")
+    for path in sorted(set().union(*runners.values())):
+        _compile(place, bare, path, ours / f"{path.stem}.o")
+    for path in sorted(set().union(*(parts(target) for target in names))):
+        _compile(place, words, path, ours / f"{path.stem}.o")
     main_object = next(word for word in link if word.endswith("qemu-storage-daemon.c.o"))
-    call(["objcopy", "--redefine-sym", "main=storage_daemon_main", place / main_object, ours / "daemon.o"])
-    common = [ours / "daemon.o", ours / "program.o"]
+    _must(["objcopy", "--redefine-sym", "main=storage_daemon_main", place / main_object, ours / "daemon.o"], place,
+          f"the main() of {PROGRAM} cannot be put aside")
     for target in names:
         _compile(place, words, source_of(target), ours / f"{target}.o")
-        for replay in (False, True):
-            output = program(place, target, replay)
-            engine = ours / ("replay.o" if replay else "libfuzzer.o")
-            objects = [*common, *(ours / f"{path.stem}.o" for path in sorted(parts(target))), ours / f"{target}.o", engine]
-            command = _our_link(link, main_object, [*objects, *libraries], f"{output}.new", replay)
-            status, said = call(command, cwd=place)
-            if status:
-                raise CannotRun(f"{target} does not link with this QEMU:\n{last_lines(said, 25)}")
-        for replay in (False, True):
-            os.replace(f"{program(place, target, replay)}.new", program(place, target, replay))
+        made = {replay: program(place, target, replay) for replay in runners}
+        try:
+            for replay, sources in runners.items():
+                objects = [ours / f"{path.stem}.o" for path in (*sources, *sorted(parts(target)), source_of(target))]
+                _must(_our_link(link, main_object, [ours / "daemon.o", *objects, *libraries], f"{made[replay]}.new", flavour, replay), place,
+                      f"{target} does not link with this QEMU")
+            for path in made.values():
+                os.replace(f"{path}.new", path)
+        finally:
+            for path in made.values():
+                pathlib.Path(f"{path}.new").unlink(missing_ok=True)
 
 
-def _our_link(link, main_object, ours, output, replay):
+def _our_link(link, main_object, ours, output, flavour, replay):
     words, result = iter(link), []
     for word in words:
         if word == "-o":
@@ -309,4 +351,5 @@ def _our_link(link, main_object, ours, output, replay):
             result.append("-fsanitize=fuzzer")
         elif not word.startswith("@") and word != "-Wl,--no-undefined":
             result.append(word)
-    return result + [f"-Wl,--wrap={name}" for name in WRAPPED] + ["-ldw", "-ldl", "-rdynamic"]
+    wrapped = [f"-Wl,--wrap={name}" for name in WRAPPED] if flavour in SIMULATED else []
+    return [*result, *wrapped, "-ldw", "-ldl", "-rdynamic"]
