@@ -2,6 +2,7 @@
 #include "fuzz/driver.h"
 
 #include <glib.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,6 +208,27 @@ static void execute_in_child(void)
     memcpy(shared->history, history, history_bytes + 1);
 }
 
+static void execute_in_a_child(ForkedHow how)
+{
+    forked_run(execute_in_child, how);
+    sched_share_collect();
+    last_result = &shared->result;
+    last_verdict = shared->verdict;
+}
+
+/* A finding counts if it is one in a child of its own. */
+static void confirm(void)
+{
+    uint64_t hash = last_result->trace_hash;
+
+    execute_in_a_child(FORKED_FRESH);
+    if (last_result->trace_hash != hash) {
+        fprintf(stderr,
+                "wakefuzz: a finding was another execution (%016" PRIx64 ") than it is in a child of its own (%016" PRIx64 ")\n",
+                hash, last_result->trace_hash);
+    }
+}
+
 static void execute_elsewhere(void)
 {
     if (last_size > sizeof(shared->data)) {
@@ -218,10 +240,10 @@ static void execute_elsewhere(void)
     shared->size = last_size;
     shared->executions = executions;
     shared->learning = sched_learning();
-    forked_run(execute_in_child);
-    sched_share_collect();
-    last_result = &shared->result;
-    last_verdict = shared->verdict;
+    execute_in_a_child(FORKED_REWOUND);
+    if (last_verdict.verdict != CHECK_NONE) {
+        confirm();
+    }
     for (size_t i = 0; i < shared->window_count; i++) {
         if (shared->windows[i].entered) {
             fuzz_reached(shared->windows[i].name);
@@ -329,7 +351,7 @@ void driver_report(FILE *stream, const CheckResult *verdict, const char *program
         shared->verdict = *verdict;
         snprintf(shared->line, sizeof(shared->line), "%s", replay ? replay : "");
         shared->replay = replay ? shared->line : NULL;
-        forked_run(report_in_child);
+        forked_run(report_in_child, FORKED_FRESH);
     } else {
         report(stream, verdict, replay);
     }
@@ -353,7 +375,7 @@ static void report_end_in_child(void)
 void abort_after_report(void)
 {
     if (shared) {
-        forked_run(report_end_in_child);
+        forked_run(report_end_in_child, FORKED_FRESH);
     } else {
         report_print_end(stderr);
     }

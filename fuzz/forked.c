@@ -1,5 +1,5 @@
 /*
- * See forked.h.
+ * See forked.h. A fresh child:
  *
  *     step | the process                     | the server                        | a child
  *     -----+---------------------------------+-----------------------------------+----------------------------------
@@ -7,6 +7,20 @@
  *        2 | answers                         |                                   | runs; asks for names of calls
  *        3 |                                 |                                   | copies the coverage, says done, ends
  *        4 | reads how it ended              | sends how it ended                |
+ *
+ * One that is rewound takes the server's place for as long as it lives: the server waits for its end, and then serves itself until the
+ * next one is wanted.
+ *
+ *     step | the process                     | the server                        | a rewinder
+ *     -----+---------------------------------+-----------------------------------+----------------------------------
+ *        1 | sends the function's address    | reads it, forks, waits            | marks its memory
+ *        2 |                                 |                                   | runs, sends how it ended, goes back to the mark
+ *        3 | sends the next one              |                                   | reads it, runs, ...
+ *        4 | sends one for a fresh child     |                                   | reads it, forks, waits: a server itself
+ *        5 | sends one that kills            |                                   | dies in the middle
+ *        6 | asks for a fresh child          | sends that it died                |
+ *
+ * 6 is because a rewinder's death proves nothing: what kills it must kill a child of its own as well.
  *
  * 1. The bare system call, not libc's fork(): that would take the stacks of all other threads for free memory, and these are our fibers.
  *    Their kernel threads do not exist in the child, and are not missed: a fiber is memory.
@@ -29,6 +43,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fuzz/rewind.h"
 #include "report/symbolize.h"
 
 #define FORKED_PCS 4u /* code addresses that name a call, at most */
@@ -47,7 +62,12 @@ typedef struct Counters {
 } Counters;
 
 static Counters counters[2];
-static volatile bool *done; /* shared: the child came to its end */
+static struct {
+    volatile bool done; /* the child came to its end */
+    volatile uint64_t children;
+    volatile uint64_t received, answered; /* orders */
+} *state; /* shared */
+static bool rewinds = true;
 static int to_parent = -1;  /* in a child */
 
 void *forked_alloc(size_t bytes)
@@ -71,7 +91,8 @@ static void init(void)
     for (unsigned i = 0; i < 2; i++) {
         counters[i].copy = counters[i].bytes ? forked_alloc(counters[i].bytes) : NULL;
     }
-    done = forked_alloc(sizeof(*done));
+    state = forked_alloc(sizeof(*state));
+    rewinds = !getenv("WAKEFUZZ_FORK");
 }
 
 /* Never instrumented, and not memcpy(): the counters lie side by side with a sanitizer's red zones. */
@@ -83,6 +104,11 @@ static void copy(uint8_t *to, const uint8_t *from, size_t bytes)
 }
 
 /* ---- messages */
+
+typedef struct Order {
+    void (*function)(void);
+    ForkedHow how;
+} Order;
 
 typedef struct Message {
     enum { ASK, ENDED } kind;
@@ -114,7 +140,7 @@ static bool transmit(int to, const void *message, size_t bytes)
 uint32_t forked_namer(void *const *pcs, unsigned n)
 {
     Message question = { .kind = ASK, .n = n < FORKED_PCS ? n : FORKED_PCS };
-    uint32_t answer;
+    uint32_t answer = 0; /* written to before the kernel does (rewind.h) */
 
     if (to_parent < 0) {
         return report_site_namer(pcs, n);
@@ -128,40 +154,111 @@ uint32_t forked_namer(void *const *pcs, unsigned n)
 
 /* ---- server and children */
 
-__attribute__((noreturn)) static void be_child(void (*function)(void))
+static void run_here(void (*function)(void))
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     function();
     fflush(NULL);
     for (unsigned i = 0; i < 2; i++) {
         copy(counters[i].copy, counters[i].start, counters[i].bytes);
     }
-    *done = true;
+    state->done = true;
+}
+
+__attribute__((noreturn)) static void be_child(void (*function)(void))
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    run_here(function);
     _exit(0);
 }
 
 static pid_t fork_bare(void)
 {
+    state->children++;
     return (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+}
+
+static int wait_for(pid_t child)
+{
+    int status = -1;
+
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    return status;
+}
+
+static bool receive_order(Order *order)
+{
+    if (!receive(to_parent, order, sizeof(*order))) {
+        return false;
+    }
+    state->received++;
+    return true;
+}
+
+/* Returns whether the process is there. */
+static bool tell_end(int status)
+{
+    Message ended = { .kind = ENDED, .status = status };
+
+    state->answered = state->received;
+    return transmit(to_parent, &ended, sizeof(ended));
+}
+
+static bool serve_fresh(void (*function)(void))
+{
+    pid_t child = fork_bare();
+
+    if (child == 0) {
+        be_child(function);
+    }
+    return tell_end(wait_for(child));
+}
+
+/* Ends, with status 0, when it cannot be what it was any more, and the next one has to begin. */
+__attribute__((noreturn)) static void be_rewinder(Order order)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (!rewind_mark()) {
+        run_here(order.function); /* the first execution here is as good as one in a child of its own */
+        _exit(tell_end(0) ? 0 : 2);
+    }
+    do {
+        if (order.how == FORKED_FRESH) {
+            if (!serve_fresh(order.function)) {
+                break;
+            }
+            continue;
+        }
+        run_here(order.function);
+        if (!tell_end(0) || !rewind_back()) {
+            break;
+        }
+    } while (receive_order(&order));
+    _exit(0);
+}
+
+/* Serves many. One that ends in the middle of an order has not answered it. */
+static bool serve_rewound(Order order)
+{
+    pid_t child = fork_bare();
+    int status;
+
+    if (child == 0) {
+        be_rewinder(order);
+    }
+    status = wait_for(child);
+    return state->answered == state->received || tell_end(status);
 }
 
 __attribute__((noreturn)) static void be_server(void)
 {
-    void (*function)(void);
+    Order order;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGINT, SIG_IGN); /* the process is asked too, and ends after this execution */
     signal(SIGTERM, SIG_IGN);
-    while (receive(to_parent, &function, sizeof(function))) {
-        Message ended = { .kind = ENDED, .status = -1 };
-        pid_t child = fork_bare();
-
-        if (child == 0) {
-            be_child(function);
-        }
-        while (child > 0 && waitpid(child, &ended.status, 0) < 0 && errno == EINTR) {
-        }
-        if (!transmit(to_parent, &ended, sizeof(ended))) {
+    while (receive_order(&order)) {
+        if (!(order.how == FORKED_REWOUND ? serve_rewound(order) : serve_fresh(order.function))) {
             break;
         }
     }
@@ -205,13 +302,14 @@ __attribute__((noreturn)) static void end_like(int status)
     abort();
 }
 
-void forked_run(void (*function)(void))
+/* Returns how it ended, as waitpid() gives it, or -1: no child. */
+static int run_once(void (*function)(void), ForkedHow how)
 {
     Message message = { .kind = ENDED, .status = -1 };
+    Order order = { .function = function, .how = how };
 
-    fflush(NULL);
-    *done = false;
-    if (transmit(to_server, &function, sizeof(function))) {
+    state->done = false;
+    if (transmit(to_server, &order, sizeof(order))) {
         while (receive(to_server, &message, sizeof(message)) && message.kind == ASK) {
             uint32_t answer = report_site_namer(message.pcs, message.n);
 
@@ -220,10 +318,28 @@ void forked_run(void (*function)(void))
             }
         }
     }
-    if (!*done) {
-        end_like(message.kind == ENDED ? message.status : -1);
+    return message.kind == ENDED ? message.status : -1;
+}
+
+void forked_run(void (*function)(void), ForkedHow how)
+{
+    int status;
+
+    fflush(NULL);
+    how = rewinds ? how : FORKED_FRESH;
+    status = run_once(function, how);
+    if (!state->done && how == FORKED_REWOUND) {
+        status = run_once(function, FORKED_FRESH);
+    }
+    if (!state->done) {
+        end_like(status);
     }
     for (unsigned i = 0; i < 2; i++) {
         copy(counters[i].start, counters[i].copy, counters[i].bytes);
     }
+}
+
+uint64_t forked_children(void)
+{
+    return state->children - 1; /* without the server */
 }

@@ -14,6 +14,12 @@
 /* Memory that parent and children share, zero; exits with status 2 and a message where there is none. */
 void *forked_alloc(size_t bytes);
 
+/* How forked_run() goes about it. */
+typedef enum ForkedHow {
+    FORKED_FRESH,  /* a child of its own */
+    FORKED_REWOUND /* a child that others were run in, and whose memory was put back after each (rewind.h); where that cannot be, FRESH */
+} ForkedHow;
+
 /* Start the server. Once, when all is warmed up; exits with status 2 and a message where the machine cannot. */
 void forked_start(void);
 
@@ -21,7 +27,10 @@ void forked_start(void);
  * Run function in a child, and wait for its end. The coverage that the child saw counts as this process's. Where the child ends in the
  * middle, as a sanitizer or a signal ends it, this process ends too: by abort(), so that a fuzzing engine keeps the input.
  */
-void forked_run(void (*function)(void));
+void forked_run(void (*function)(void), ForkedHow how);
+
+/* Children forked until now for forked_run(), of either kind. */
+uint64_t forked_children(void);
 
 /* For sched_set_namer(): in a child the parent is asked, which reads the debug information once for all children. */
 uint32_t forked_namer(void *const *pcs, unsigned n);

@@ -275,6 +275,11 @@ void sched_thread_interrupt(SchedThread *thread, void (*function)(void *), void 
  * variables differ between flavours). Returns the low end. Any thread. NULL with errno when there is no memory. */
 void *sched_stack_alloc(size_t bytes);
 bool sched_is_stack(uintptr_t address);
+
+/* All stacks that were allocated since a mark are gone, and their addresses free again: for whoever puts the rest of the memory back, too.
+ * Between executions. */
+void *sched_stacks_mark(void);
+void sched_stacks_cut(void *mark);
 /* The running thread now runs on another stack (a coroutine's), or with NULL on its own again; name is for the trace. */
 void sched_stack_switched(void *low, void *high, uint32_t strand);
 

@@ -2,7 +2,7 @@
  * Stack memory: one reserved region of the address space, from which the stacks of fibers and coroutines are cut, each with a guard
  * page below. Any thread.
  *
- * 1. Stacks are never given back: their users pool them.
+ * 1. Stacks are not given back: their users pool them. All that are younger than a mark can be cut off, by whoever puts the whole memory back.
  * 2. An address in the region never gets an identity, as the layout of frames differs between flavours.
  */
 #include <errno.h>
@@ -45,6 +45,22 @@ void *sched_stack_alloc(size_t bytes)
         return NULL;
     }
     return low;
+}
+
+void *sched_stacks_mark(void)
+{
+    return (void *)next_free;
+}
+
+void sched_stacks_cut(void *mark)
+{
+    size_t bytes = next_free - (uintptr_t)mark;
+
+    if (bytes) {
+        madvise(mark, bytes, MADV_DONTNEED);
+        mprotect(mark, bytes, PROT_NONE);
+        next_free = (uintptr_t)mark;
+    }
 }
 
 bool sched_is_stack(uintptr_t address)

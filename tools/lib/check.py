@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import pathlib
+import random
 import re
 import resource
 import sys
@@ -25,7 +26,7 @@ import ossfuzz
 import qemubuild
 import tidy
 from common import BUILD, ROOT, CannotRun, call, check_disk, last_lines, relative, run_main
-from replaying import Comparison, corpus_files, replay
+from replaying import LINE, Comparison, corpus_files, replay
 from shows import cases as shown_cases
 from windows import cases as window_cases
 
@@ -34,6 +35,7 @@ SIMULATED = ("plain", "asan", "tsan")
 HUNTED = "asan"  # the flavour in which faults are looked for; what is found there is replayed in all of them
 SHOWN_LINES = 30
 CONFORM_INPUTS = 300  # for each scenario of fuzz/both
+REWOUND_INPUTS = 200  # of each target of the lane
 HUNT_S, HUNT_LEAST_S = 60, 4  # the short hunt, all of it; and for one target
 OSS_FUZZ_S = 2  # for each target: that it runs there is the question
 # Processes for each fault and flavour, beside the one that tells whether it comes to its end there; tests/corpus/replay --fault makes more.
@@ -403,6 +405,7 @@ def lane_target(tally, name, program, folder):
     empty = folder / "empty"
     empty.touch()
     lane_replay(tally, f"{name}: the empty input has one hash", program, empty, None)  # and a finding, where the tree has a bug for it
+    lane_rewinds(tally, name, program, folder)
     _, output = call([program, "-max_total_time=20", "-seed=1", f"-artifact_prefix={folder}/"])
     for found in folder.glob("crash-*"):
         verdict = re.search(r"panic: ([a-z-]+):", output)
@@ -410,6 +413,22 @@ def lane_target(tally, name, program, folder):
             lane_replay(tally, f"{name}: what it finds has one hash", program, found, [verdict[1]])
         else:
             tally.leave_out(f"{name}: what it finds has one hash", "a sanitizer or a signal ended the execution before it had one")
+
+
+def lane_rewinds(tally, name, program, folder):
+    """What many executions in one process show, each shows in a process of its own."""
+    draw, paths = random.Random(1), []
+    for number in range(REWOUND_INPUTS):
+        paths.append(folder / f"random-{number:04}")
+        paths[-1].write_bytes(draw.randbytes(draw.randint(0, 200)))
+    command = [f"{program}-replay", "--quiet", *paths]
+    one, each = (output_lines(call(command, env={**os.environ, **more})[1]) for more in ({}, {"WAKEFUZZ_FORK": "1"}))
+    tally.case(f"{name}: {len(paths)} inputs in one process are what they are in processes of their own", len(one) == len(paths) and one == each,
+               "\n".join(sorted(one ^ each)[:SHOWN_LINES]))
+
+
+def output_lines(output):
+    return {line for line in output.splitlines() if LINE.match(line)}
 
 
 def lane_replay(tally, name, program, path, verdicts):
