@@ -17,9 +17,14 @@ typedef struct Descriptor {
     bool close_on_exec;
 } Descriptor;
 
+#define APART_FIRST (OS_FD_COUNT / 2)
+#define APART_MAX   8u
+
 static Descriptor table[OS_FD_COUNT];
 static uint64_t taken[WORDS];
 static unsigned open_count;
+static SchedThread *apart[APART_MAX];
+static unsigned apart_count;
 
 static OsFile files[FILES_MAX];
 static OsFile *free_files;
@@ -33,6 +38,7 @@ static unsigned buffers_used;
 
 void os_fd_reset(void)
 {
+    apart_count = 0;
     if (!files_used) {
         return;
     }
@@ -263,9 +269,27 @@ static OsFile *untake(unsigned index)
     return file;
 }
 
+void os_fds_apart(void)
+{
+    if (apart_count == APART_MAX) {
+        sched_fail("unmodelled", "more than %u threads with descriptors of their own are not modelled", APART_MAX);
+    }
+    apart[apart_count++] = sched_thread_self();
+}
+
+static unsigned first_number(void)
+{
+    for (unsigned i = 0; i < apart_count; i++) {
+        if (apart[i] == sched_thread_self()) {
+            return APART_FIRST;
+        }
+    }
+    return 0;
+}
+
 int os_fd_open(OsFile *file, int least, bool close_on_exec)
 {
-    int index = lowest_free(least > OS_FD_FIRST ? (unsigned)least - OS_FD_FIRST : 0);
+    int index = lowest_free(least > OS_FD_FIRST ? (unsigned)least - OS_FD_FIRST : first_number());
 
     if (index < 0) {
         os_file_drop(file);

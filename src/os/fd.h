@@ -29,12 +29,15 @@
 
 typedef struct OsFile OsFile;
 typedef struct OsWatch OsWatch;
+typedef struct OsRights OsRights;
 
 /* What is left of the program's buffers in a read or write. */
 typedef struct OsSpan {
     const struct iovec *vector;
     size_t offset; /* into *vector */
     size_t left;   /* bytes in all */
+    OsRights *rights; /* sendmsg: descriptors that go with the first byte; recvmsg: those that came with these (socket.h) */
+    bool takes_rights; /* recvmsg; whoever else reads them drops them */
 } OsSpan;
 
 /* What a kind of file does. Errors are negative; -EAGAIN from read and write means that the call would have to wait. */
@@ -78,11 +81,17 @@ struct OsFile {
         } event;
         struct OsPipe *pipe;
         struct {
-            OsFile *peer; /* NULL: closed */
+            OsFile *peer; /* NULL: closed, or not connected yet */
             OsBuffer *buffer; /* a ring of what the peer has sent */
             size_t head, used;
+            uint64_t taken;   /* bytes taken out of the ring so far */
+            OsRights *rights; /* what came with bytes that are not taken yet, in order */
             bool receive_shut, send_shut;
+            bool connected, listening;
             int error; /* reported once */
+            const struct OsAddress *address, *peer_address; /* NULL: without a name */
+            OsFile *pending; /* listening: ends that nobody has accepted, the first one; and of an end the one behind it */
+            unsigned pending_count, backlog;
         } socket;
         struct {
             SchedTimer timer;
@@ -157,6 +166,9 @@ void os_epoll_notify(OsFile *file, unsigned events);
 void os_epoll_forget(OsFile *file);
 /* pipe.c */
 void os_pipe_reset(void);
+/* socket_listen.c, socket_rights.c */
+void os_socket_reset(void);
+void os_rights_reset(void);
 
 /* A negative errno becomes -1 and errno. */
 static inline ssize_t os_result(ssize_t result)

@@ -249,6 +249,9 @@ long syscall(long number, ...)
         SCHED_POINT(futex_kind(call.operation), call.word);
         return futex(&call);
     }
+    if (number == SYS_userfaultfd) {
+        return fail(EPERM); /* what Linux says to the unprivileged */
+    }
     if (os_aio_syscall(number, argument, &result, __builtin_return_address(0), __builtin_frame_address(0))) {
         return result;
     }

@@ -16,10 +16,15 @@ static unsigned used; /* taken from the array since the last reset */
 void os_inode_reset(void)
 {
     for (unsigned i = 0; i < used; i++) {
-        memset(inodes[i].bytes, 0, inodes[i].high);
+        if (inodes[i].is_memory) {
+            os_memory_free(&inodes[i]);
+        } else {
+            memset(inodes[i].bytes, 0, inodes[i].high);
+        }
         inodes[i] = (OsInode){ 0 };
     }
     used = 0;
+    os_memory_reset();
 }
 
 /* ---- names */
@@ -89,7 +94,9 @@ OsInode *os_inode_new(const char *name, mode_t mode)
         unsigned char *bytes = contents[inode - inodes];
 
         memset(bytes, 0, inode->high);
-        *inode = (OsInode){ .bytes = bytes, .serial = os_serial_new(), .references = 1, .mode = S_IFREG | (mode & 07777) };
+        *inode = (OsInode){
+            .bytes = bytes, .serial = os_serial_new(), .references = 1, .mode = mode & S_IFMT ? mode : S_IFREG | (mode & 07777)
+        };
         snprintf(inode->name, sizeof(inode->name), "%s", name);
     }
     return inode;
@@ -103,6 +110,9 @@ void os_inode_hold(OsInode *inode)
 void os_inode_drop(OsInode *inode)
 {
     inode->references--;
+    if (!inode->references && inode->is_memory) {
+        os_memory_free(inode);
+    }
 }
 
 void os_inode_unlink(OsInode *inode)
@@ -128,6 +138,9 @@ ssize_t os_inode_write(OsInode *inode, OsSpan *span, off_t offset)
     if (bytes > OS_INODE_BYTES || (size_t)offset > OS_INODE_BYTES - bytes) {
         sched_fail("unmodelled", "a simulated file of more than %u bytes is not modelled (%s)", OS_INODE_BYTES, inode->name);
     }
+    if (inode->is_memory && bytes && (size_t)offset + bytes > inode->size) {
+        os_memory_resize(inode, (size_t)offset + bytes);
+    }
     os_span_fetch(span, inode->bytes + offset, bytes);
     if (bytes && (size_t)offset + bytes > inode->size) {
         inode->size = (size_t)offset + bytes;
@@ -141,7 +154,9 @@ void os_inode_resize(OsInode *inode, size_t size)
     if (size > OS_INODE_BYTES) {
         sched_fail("unmodelled", "a simulated file of more than %u bytes is not modelled (%s)", OS_INODE_BYTES, inode->name);
     }
-    if (size < inode->size) {
+    if (inode->is_memory) {
+        os_memory_resize(inode, size);
+    } else if (size < inode->size) {
         memset(inode->bytes + size, 0, inode->size - size);
     }
     inode->size = size;

@@ -22,6 +22,9 @@ typedef struct OsInode {
     uint32_t serial;   /* the object of scheduling points on it */
     uint32_t references;
     mode_t mode;
+    OsFile *socket; /* S_IFSOCK: the socket that is bound to it, until it is closed */
+    bool is_memory; /* memfd_create(): bytes is a mapping of the real file `backing` (memfd.c) */
+    int backing;
 } OsInode;
 
 /* path as an absolute one without "//" and "/./"; false where it is too long, or relative to a descriptor. Symbolic links and ".."
@@ -30,7 +33,8 @@ bool os_path(int folder, const char *path, char name[OS_NAME_BYTES]);
 
 /* NULL: not created in this execution. */
 OsInode *os_inode_find(const char *name);
-/* A new empty file of that name, with one reference for the caller; NULL when there are too many. */
+/* A new empty file of that name, with one reference for the caller; NULL when there are too many. mode: S_IFREG where it names no kind.
+ * An empty name is none. */
 OsInode *os_inode_new(const char *name, mode_t mode);
 void os_inode_hold(OsInode *inode);
 void os_inode_drop(OsInode *inode);
@@ -43,11 +47,19 @@ ssize_t os_inode_read(OsInode *inode, OsSpan *span, off_t offset);
 ssize_t os_inode_write(OsInode *inode, OsSpan *span, off_t offset);
 void os_inode_resize(OsInode *inode, size_t size);
 
+/* -ENOENT: the machine has nothing of that name, and its folder; else a negative errno that says why nothing can be created there. */
+int os_machine_look(const char *path);
+
 struct stat;
 /* For stat() and fstat(). */
 void os_inode_status(const OsInode *inode, struct stat *status);
 
 void os_inode_reset(void);
+
+/* memfd.c: what is behind an inode of memfd_create(). */
+void os_memory_resize(OsInode *inode, size_t size);
+void os_memory_free(OsInode *inode);
+void os_memory_reset(void);
 
 /* ---- open files that are regular (regular.c) */
 

@@ -50,6 +50,11 @@ static int look_at_machine(int folder, const char *path, int flags)
     return S_ISDIR(status.st_mode) ? -ENOENT : -ENOTDIR;
 }
 
+int os_machine_look(const char *path)
+{
+    return look_at_machine(AT_FDCWD, path, 0);
+}
+
 static int open_inode(OsInode *inode, int flags)
 {
     if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
@@ -57,6 +62,9 @@ static int open_inode(OsInode *inode, int flags)
     }
     if (flags & O_DIRECTORY) {
         return (int)os_result(-ENOTDIR);
+    }
+    if (S_ISSOCK(inode->mode)) {
+        return (int)os_result(-ENXIO);
     }
     if ((flags & O_TRUNC) && (flags & O_ACCMODE) != O_RDONLY) {
         os_inode_resize(inode, 0);

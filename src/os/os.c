@@ -21,6 +21,8 @@ static void begin(void)
     os_once_reset();
     os_fd_reset();
     os_pipe_reset();
+    os_rights_reset();
+    os_socket_reset();
     os_epoll_reset();
     os_real_fd_reset();
     os_inode_reset();

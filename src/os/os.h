@@ -16,6 +16,9 @@
  *   futex      syscall(SYS_futex, WAIT, WAKE, WAIT_BITSET, WAKE_BITSET, REQUEUE, CMP_REQUEUE)
  *   files      eventfd, pipe, socketpair(AF_UNIX, SOCK_STREAM), timerfd, epoll; read write readv writev recv send
  *              recvmsg sendmsg shutdown getsockname getpeername close dup dup2 dup3 fcntl ioctl fstat on them
+ *   sockets    socket(AF_UNIX, SOCK_STREAM) bind listen accept accept4 connect, by names in the file system;
+ *              descriptors that sendmsg passes on (SCM_RIGHTS)
+ *   memory     memfd_create, mmap and munmap of what it makes; fstatfs of simulated files
  *   disk       regular files that the execution creates: open openat creat unlink stat access, pread pwrite and their
  *              vectors, lseek ftruncate fsync fdatasync; O_DIRECT, O_APPEND
  *   kernel AIO io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents, by libaio's names and by
@@ -37,7 +40,9 @@
  *   - Real descriptors keep working. Where an operation on one would block, the thread sleeps until another thread of
  *     the program has used some real descriptor; what the world outside does is not waited for.
  *   - A file that was created in the execution lies in memory and holds at most 256 KiB. rename, link, truncate, fopen,
- *     fallocate and mmap of one are not modelled. All other names are the machine's.
+ *     fallocate and, unless memfd_create() made it, mmap of one are not modelled. All other names are the machine's.
+ *   - A socket is bound to a name in the file system only. Sockets that carry each other in a circle are never freed.
+ *     userfaultfd is refused, as Linux refuses it to the unprivileged.
  *   - AIO on a real regular file reads and writes it when the simulated kernel completes the request.
  *   - A stream socket holds 64 KiB in each direction; Linux counts its bookkeeping too.
  *   - Priority inheritance, priority ceilings and process-shared objects behave like plain ones; the death of a
@@ -63,6 +68,10 @@ unsigned os_fds_left(void);
  * the number of the descriptor, or -1 when there are not that many. Any thread, while no fiber runs. */
 int os_describe_fd_left(unsigned i, char *buffer, size_t size);
 
+/* The calling thread stands for another process: its descriptors come from the upper half of the numbers from now on, so that a number which the
+ * program closes, or uses, once too often is none of its. On a fiber; threads that it creates are not meant. */
+void os_fds_apart(void);
+
 /* Mutexes locked minus mutexes unlocked in this execution by pthread_mutex_ functions; recursion counts. After
  * sched_run() has returned anything but 0 says that a lock was left held. Any thread. */
 int os_mutexes_left(void);
@@ -82,6 +91,9 @@ int os_eventfd_signal(int fd, uint64_t count);
 #define OS_AIO_EAGAIN      8u /* io_submit takes none; only while a request is in flight, or an event waits in the ring */
 #define OS_AIO_REFUSED     16u /* io_submit fails with -ENOMEM for the first of a batch, and takes none */
 void os_aio_set_faults(unsigned faults);
+
+/* Mappings of memory files that nobody has unmapped. After sched_run() has returned, any thread. */
+uint64_t os_mappings_left(void);
 
 /* AIO contexts not destroyed; events in rings that nobody took. After sched_run() has returned, any thread. */
 uint64_t os_aio_contexts_left(void);

@@ -1,6 +1,6 @@
 /*
- * Pairs of connected stream sockets. Other sockets stay real, and the calls on them that could wait are not modelled
- * (unmodelled.c).
+ * Stream sockets of the AF_UNIX family, as pairs or connected by name (socket_listen.c). Other sockets stay real, and the calls on them that
+ * could wait are not modelled.
  *
  * 1. What one end sends lies in the other end's ring, 64 KiB. Writable while a quarter of it at most is in use, as
  *    Linux tells poll.
@@ -15,17 +15,15 @@
 #include "os/fd.h"
 #include "os/real.h"
 #include "os/sanitizer.h"
+#include "os/socket.h"
 
 REAL_SYMBOL(socketpair)
 REAL_SYMBOL(shutdown)
+REAL_SYMBOL(fcntl)
 REAL_SYMBOL(recv)
 REAL_SYMBOL(send)
-REAL_SYMBOL(recvmsg)
-REAL_SYMBOL(sendmsg)
 REAL_SYMBOL(getsockopt)
 REAL_SYMBOL(setsockopt)
-REAL_SYMBOL(getsockname)
-REAL_SYMBOL(getpeername)
 
 #define READABLE (POLLIN | POLLRDNORM | POLLRDHUP)
 #define WRITABLE (POLLOUT | POLLWRNORM | POLLWRBAND)
@@ -40,8 +38,14 @@ static unsigned socket_poll(OsFile *file)
     if (file->socket.receive_shut) {
         events |= READABLE;
     }
+    if (file->socket.listening) {
+        return events | (file->socket.pending ? POLLIN | POLLRDNORM : 0);
+    }
     if (!file->socket.peer || file->socket.peer->socket.used * 4 <= OS_BUFFER_BYTES) {
         events |= WRITABLE;
+    }
+    if (!file->socket.connected) {
+        events |= POLLHUP;
     }
     if (file->socket.receive_shut && file->socket.send_shut) {
         events |= POLLHUP;
@@ -63,6 +67,10 @@ static ssize_t receive(OsFile *file, OsSpan *span, bool peek)
     size_t total = span->left < file->socket.used ? span->left : file->socket.used;
     size_t first = OS_BUFFER_BYTES - file->socket.head;
 
+    if (!file->socket.connected) {
+        return -EINVAL;
+    }
+    total = os_rights_limit(file, total);
     os_acquire(file);
     if (total == 0 && span->left) {
         if (file->socket.error) {
@@ -74,6 +82,7 @@ static ssize_t receive(OsFile *file, OsSpan *span, bool peek)
     os_span_store(span, file->socket.buffer->bytes + file->socket.head, first);
     os_span_store(span, file->socket.buffer->bytes, total - first);
     if (!peek && total) {
+        os_rights_take(file, span, total);
         file->socket.used -= total;
         file->socket.head = file->socket.used ? (file->socket.head + total) % OS_BUFFER_BYTES : 0;
         if (file->socket.peer) {
@@ -93,6 +102,9 @@ static ssize_t socket_write(OsFile *file, OsSpan *span)
     OsFile *peer = file->socket.peer;
     size_t room, total, tail, first;
 
+    if (!file->socket.connected) {
+        return -ENOTCONN;
+    }
     if (file->socket.send_shut || !peer || peer->socket.receive_shut) {
         return -EPIPE;
     }
@@ -108,6 +120,7 @@ static ssize_t socket_write(OsFile *file, OsSpan *span)
     first = OS_BUFFER_BYTES - tail < total ? OS_BUFFER_BYTES - tail : total;
     os_span_fetch(span, peer->socket.buffer->bytes + tail, first);
     os_span_fetch(span, peer->socket.buffer->bytes, total - first);
+    os_rights_put(peer, span, total);
     peer->socket.used += total;
     os_release(peer);
     os_file_notify(peer, POLLIN | POLLRDNORM);
@@ -118,6 +131,8 @@ static void socket_release(OsFile *file)
 {
     OsFile *peer = file->socket.peer;
 
+    os_socket_unbind(file);
+    os_rights_drop_all(file);
     os_buffer_put(file->socket.buffer);
     if (peer) {
         os_release(peer);
@@ -138,7 +153,7 @@ static void socket_describe(OsFile *file, char *buffer, size_t size)
     snprintf(buffer, size, ", %zu bytes unread%s", file->socket.used, file->socket.peer ? "" : ", other end closed");
 }
 
-static const OsFileKind socket_kind = {
+const OsFileKind os_socket_kind = {
     .name = "socket",
     .stream = true,
     .mode = S_IFSOCK | 0777,
@@ -152,10 +167,10 @@ static const OsFileKind socket_kind = {
 
 /* ---- socketpair */
 
-static OsFile *socket_new(int flags)
+OsFile *os_socket_new(int flags)
 {
     OsBuffer *buffer = os_buffer_get();
-    OsFile *file = buffer ? os_file_new(&socket_kind, O_RDWR | flags) : NULL;
+    OsFile *file = buffer ? os_file_new(&os_socket_kind, O_RDWR | flags) : NULL;
 
     if (file) {
         file->socket.buffer = buffer;
@@ -165,23 +180,29 @@ static OsFile *socket_new(int flags)
     return file;
 }
 
+void os_socket_join(OsFile *one, OsFile *other)
+{
+    one->socket.peer = other;
+    other->socket.peer = one;
+    one->socket.connected = other->socket.connected = true;
+}
+
 static int make_pair(int flags, int fds[2])
 {
     bool close_on_exec = flags & SOCK_CLOEXEC;
     OsFile *end[2];
     int numbers[2];
 
-    end[0] = socket_new(flags & SOCK_NONBLOCK);
+    end[0] = os_socket_new(flags & SOCK_NONBLOCK);
     if (!end[0]) {
         return -ENFILE;
     }
-    end[1] = socket_new(flags & SOCK_NONBLOCK);
+    end[1] = os_socket_new(flags & SOCK_NONBLOCK);
     if (!end[1]) {
         os_file_drop(end[0]);
         return -ENFILE;
     }
-    end[0]->socket.peer = end[1];
-    end[1]->socket.peer = end[0];
+    os_socket_join(end[0], end[1]);
     numbers[0] = os_fd_open(end[0], 0, close_on_exec);
     if (numbers[0] < 0) {
         os_file_drop(end[1]);
@@ -212,14 +233,20 @@ int socketpair(int domain, int type, int protocol, int fds[2])
 
 /* ---- calls on sockets only */
 
-/* The socket behind a number. NULL: a real descriptor, or not open. A simulated descriptor of another kind is refused
- * with ENOTSOCK. */
-static OsFile *find_socket(int fd, int *error)
+OsFile *os_socket_find(int fd, int *error)
 {
     OsFile *file = os_fd_file(fd);
 
-    *error = file && file->kind != &socket_kind ? -ENOTSOCK : 0;
+    *error = file && file->kind != &os_socket_kind ? -ENOTSOCK : 0;
     return file;
+}
+
+int os_socket_foreign(int fd, const char *call)
+{
+    if (!(fd >= OS_FD_FIRST && fd < OS_FD_FIRST + OS_FD_COUNT) && REAL(fcntl)(fd, F_GETFD) >= 0) {
+        sched_fail("unmodelled", "%s on a real descriptor is not modelled", call);
+    }
+    return -EBADF;
 }
 
 static int shut_down(OsFile *file, int how)
@@ -251,7 +278,7 @@ int shutdown(int fd, int how)
         return REAL(shutdown)(fd, how);
     }
     SCHED_POINT(SCHED_CALL_CLOSE, os_fd_object(fd));
-    file = find_socket(fd, &error);
+    file = os_socket_find(fd, &error);
     if (!file) {
         error = REAL(shutdown)(fd, how);
         os_real_fd_changed();
@@ -260,7 +287,7 @@ int shutdown(int fd, int how)
     return (int)os_result(error ? error : shut_down(file, how));
 }
 
-static ssize_t receive_flags(OsFile *file, OsSpan *span, int flags)
+ssize_t os_socket_receive(OsFile *file, OsSpan *span, int flags)
 {
     bool nonblocking = (flags & MSG_DONTWAIT) || (file->flags & O_NONBLOCK);
     ssize_t result;
@@ -279,7 +306,7 @@ static ssize_t receive_flags(OsFile *file, OsSpan *span, int flags)
     return result;
 }
 
-static ssize_t send_flags(OsFile *file, OsSpan *span, int flags)
+ssize_t os_socket_send(OsFile *file, OsSpan *span, int flags)
 {
     if (flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL)) {
         sched_fail("unmodelled", "send with flags 0x%x is not modelled", (unsigned)flags);
@@ -299,7 +326,7 @@ ssize_t recv(int fd, void *buffer, size_t bytes, int flags)
         return REAL(recv)(fd, buffer, bytes, flags);
     }
     SCHED_POINT(SCHED_CALL_READ, os_fd_object(fd));
-    file = find_socket(fd, &error);
+    file = os_socket_find(fd, &error);
     if (!file) {
         if (!(flags & MSG_DONTWAIT)) {
             os_real_fd_wait(fd, POLLIN, SCHED_CALL_READ);
@@ -308,7 +335,7 @@ ssize_t recv(int fd, void *buffer, size_t bytes, int flags)
         os_real_fd_changed();
         return result;
     }
-    return os_result(error ? error : receive_flags(file, &span, flags));
+    return os_result(error ? error : os_socket_receive(file, &span, flags));
 }
 
 ssize_t send(int fd, const void *buffer, size_t bytes, int flags)
@@ -323,7 +350,7 @@ ssize_t send(int fd, const void *buffer, size_t bytes, int flags)
         return REAL(send)(fd, buffer, bytes, flags);
     }
     SCHED_POINT(SCHED_CALL_WRITE, os_fd_object(fd));
-    file = find_socket(fd, &error);
+    file = os_socket_find(fd, &error);
     if (!file) {
         if (!(flags & MSG_DONTWAIT)) {
             os_real_fd_wait(fd, POLLOUT, SCHED_CALL_WRITE);
@@ -332,54 +359,7 @@ ssize_t send(int fd, const void *buffer, size_t bytes, int flags)
         os_real_fd_changed();
         return result;
     }
-    return os_result(error ? error : send_flags(file, &span, flags));
-}
-
-/* No addresses and no control data travel over a simulated pair. */
-ssize_t recvmsg(int fd, struct msghdr *message, int flags)
-{
-    OsFile *file;
-    OsSpan span;
-    ssize_t result;
-    int error;
-
-    if (!sched_here()) {
-        return REAL(recvmsg)(fd, message, flags);
-    }
-    SCHED_POINT(SCHED_CALL_READ, os_fd_object(fd));
-    file = find_socket(fd, &error);
-    if (!file) {
-        sched_fail("unmodelled", "recvmsg on a real descriptor is not modelled");
-    }
-    if (error) {
-        return os_result(error);
-    }
-    span = os_span(message->msg_iov, (int)message->msg_iovlen);
-    result = receive_flags(file, &span, flags);
-    if (result >= 0) {
-        message->msg_namelen = 0;
-        message->msg_controllen = 0;
-        message->msg_flags = flags & MSG_CMSG_CLOEXEC;
-    }
-    return os_result(result);
-}
-
-ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
-{
-    OsFile *file;
-    OsSpan span;
-    int error;
-
-    if (!sched_here()) {
-        return REAL(sendmsg)(fd, message, flags);
-    }
-    SCHED_POINT(SCHED_CALL_WRITE, os_fd_object(fd));
-    file = find_socket(fd, &error);
-    if (!file || message->msg_controllen || message->msg_namelen) {
-        sched_fail("unmodelled", "sendmsg on a real descriptor, with an address or with control data is not modelled");
-    }
-    span = os_span(message->msg_iov, (int)message->msg_iovlen);
-    return os_result(error ? error : send_flags(file, &span, flags));
+    return os_result(error ? error : os_socket_send(file, &span, flags));
 }
 
 static int option(OsFile *file, int name, int *value)
@@ -387,6 +367,9 @@ static int option(OsFile *file, int name, int *value)
     switch (name) {
     case SO_TYPE:
         *value = SOCK_STREAM;
+        return 0;
+    case SO_ACCEPTCONN:
+        *value = file->socket.listening;
         return 0;
     case SO_DOMAIN:
         *value = AF_UNIX;
@@ -407,7 +390,7 @@ int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *res
     if (!sched_here()) {
         return REAL(getsockopt)(fd, level, name, value, length);
     }
-    file = find_socket(fd, &error);
+    file = os_socket_find(fd, &error);
     if (!file) {
         return REAL(getsockopt)(fd, level, name, value, length);
     }
@@ -430,7 +413,7 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
     if (!sched_here()) {
         return REAL(setsockopt)(fd, level, name, value, length);
     }
-    file = find_socket(fd, &error);
+    file = os_socket_find(fd, &error);
     if (!file) {
         return REAL(setsockopt)(fd, level, name, value, length);
     }
@@ -438,39 +421,4 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
         sched_fail("unmodelled", "SO_RCVTIMEO and SO_SNDTIMEO are not modelled");
     }
     return (int)os_result(error);
-}
-
-/* Both ends of a pair are without a name, also when the other is closed: Linux gives the address family and nothing else. */
-static int unnamed(struct sockaddr *address, socklen_t *length)
-{
-    sa_family_t family = AF_UNIX;
-
-    if (*length > 0) {
-        size_t room = *length < sizeof(family) ? *length : sizeof(family);
-
-        os_writes(address, room);
-        memcpy(address, &family, room);
-    }
-    *length = sizeof(family);
-    return 0;
-}
-
-int getsockname(int fd, struct sockaddr *restrict address, socklen_t *restrict length)
-{
-    int error;
-
-    if (!sched_here() || (!find_socket(fd, &error) && !error)) {
-        return REAL(getsockname)(fd, address, length);
-    }
-    return (int)os_result(error ? error : unnamed(address, length));
-}
-
-int getpeername(int fd, struct sockaddr *restrict address, socklen_t *restrict length)
-{
-    int error;
-
-    if (!sched_here() || (!find_socket(fd, &error) && !error)) {
-        return REAL(getpeername)(fd, address, length);
-    }
-    return (int)os_result(error ? error : unnamed(address, length));
 }

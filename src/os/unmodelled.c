@@ -29,8 +29,8 @@
     X(alarm) X(ualarm) X(setitimer) X(timer_create) X(timer_settime)                                               \
     /* the clock of the machine */                                                                                 \
     X(clock_settime) X(settimeofday)                                                                               \
-    /* sockets other than pairs */                                                                                 \
-    X(accept) X(accept4) X(connect) X(recvmmsg) X(sendmmsg) X(getaddrinfo)                                         \
+    /* sockets */                                                                                                  \
+    X(recvmmsg) X(sendmmsg) X(getaddrinfo)                                                                         \
     /* descriptors that the kernel makes ready */                                                                  \
     X(inotify_init) X(inotify_init1) X(fanotify_init) X(userfaultfd)                                               \
     X(splice) X(tee) X(vmsplice) X(sendfile) X(sendfile64)                                                         \

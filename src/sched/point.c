@@ -210,6 +210,8 @@ static const uint8_t call_effects[SCHED_CALL_COUNT] = {
     [SCHED_CALL_IO_GETEVENTS] = READS | WRITES,
     [SCHED_CALL_IO_COMPLETE] = WRITES,
     [SCHED_CALL_FILE] = WRITES,
+    [SCHED_CALL_CONNECT] = WRITES,
+    [SCHED_CALL_ACCEPT] = READS | WRITES,
 };
 
 static void call_point(SchedCall call, uintptr_t object, void *site, void *frame, bool yields)

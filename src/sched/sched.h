@@ -33,7 +33,7 @@
     X(FUTEX_WAIT) X(FUTEX_WAKE) X(EVENTFD) X(PIPE) X(SOCKETPAIR) X(TIMERFD) X(EPOLL)                              \
     X(READ) X(WRITE) X(CLOSE) X(FCNTL) X(POLL) X(SELECT) X(EPOLL_WAIT) X(CLOCK) X(SLEEP) X(YIELD) X(OTHER)        \
     X(TIMEOUT) X(CLOCK_ADVANCE) X(SPURIOUS) X(IO_SUBMIT) X(IO_GETEVENTS) X(IO_COMPLETE)                          \
-    X(OPEN) X(FILE)
+    X(OPEN) X(FILE) X(SOCKET) X(CONNECT) X(ACCEPT) X(MAP)
 /* clang-format on */
 
 typedef enum SchedCall {
