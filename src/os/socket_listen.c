@@ -254,7 +254,9 @@ int connect(int fd, const struct sockaddr *address, socklen_t length)
     }
     SCHED_POINT(SCHED_CALL_CONNECT, object_of(address, length));
     file = os_socket_find(fd, &error);
-    error = file ? error : os_socket_foreign(fd, "connect");
+    if (!file) {
+        return (int)os_result(os_socket_foreign(fd, "connect"));
+    }
     error = error ? error : path_of(address, length, &text);
     if (!error) {
         os_file_hold(file);
@@ -328,7 +330,9 @@ static int accept_any(int fd, struct sockaddr *address, socklen_t *length, int f
 
     sched_point(SCHED_CALL_ACCEPT, os_fd_object(fd), site, frame);
     file = os_socket_find(fd, &error);
-    error = file ? error : os_socket_foreign(fd, "accept");
+    if (!file) {
+        return (int)os_result(os_socket_foreign(fd, "accept"));
+    }
     return (int)os_result(error ? error : accept_simulated(file, address, length, flags));
 }
 

@@ -270,6 +270,15 @@ class LaneTest(unittest.TestCase):
                 self.assertIn("tools/qemu-lane: disk full: 0 MiB free", done.stdout)
                 self.assertEqual(done.stdout.splitlines()[-1], "left: qemu ", done.stdout)
 
+    def test_the_server_of_vhost_user_is_asked_for_only_where_the_tree_has_it(self):
+        self.shim("meson", "echo 1.7.0")
+        script = f"printf '%s\\n' \"$@\" >{self.folder}/given; exit 1"
+        known = "    --enable-vhost-user-blk-server) printf '%s' -Dvhost_user_blk_server=enabled ;;\n"
+        for name, files, asked in (("without", FILES, []), ("with", {**FILES, qemubuild.OPTIONS: known}, ["--enable-vhost-user-blk-server"])):
+            self.refused("does not configure", self.tree(name, configure=script, files=files))
+            given = (self.folder / "given").read_text("utf-8").splitlines()
+            self.assertEqual([word for word in given if "vhost" in word], asked)
+
     def test_the_sources_are_not_written_to(self):
         self.shim("meson", "echo 1.7.0")
         tree = self.tree(configure="touch here; exit 1")

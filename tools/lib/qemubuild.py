@@ -5,6 +5,7 @@ What a version of QEMU has or lacks is looked up in its sources and in its own b
 sources.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -35,6 +36,8 @@ PROGRAM = "storage-daemon/qemu-storage-daemon"
 PROGRAM_SOURCE = "storage-daemon/qemu-storage-daemon.c"
 CONFIGURE = ("--disable-system", "--disable-user", "--enable-tools", "--disable-docs", "--disable-download", "--without-default-features",
              "--enable-linux-aio", "--disable-install-blobs", "--disable-werror")
+FEATURES = ("vhost-user", "vhost-user-blk-server")  # what targets need beyond that, where a tree has it
+OPTIONS = "scripts/meson-buildoptions.sh"  # what its configure knows
 PART = re.compile(r'^#include "fuzz/(qemu/scenario\w*|both/both)\.h"', re.MULTILINE)
 NEEDS = re.compile(r"^ \* Needs: (.*)$", re.MULTILINE)
 AGREES = re.compile(r"^ \* Agrees: (.*)$", re.MULTILINE)
@@ -208,6 +211,9 @@ def _configure(source, place, flavour, lock):
         compiler += f" -iquote {place / OUR_HEADERS} -I{place / OUR_HEADERS}"
         _put_headers(place)
     command = [source / "configure", f"--python={_python()}", f"--cc={compiler}", "--host-cc=clang-19", *CONFIGURE, f"--extra-cflags={flags}"]
+    with contextlib.suppress(OSError):
+        known = (source / OPTIONS).read_text("utf-8", "replace")
+        command += [f"--enable-{name}" for name in FEATURES if f"--enable-{name})" in known]
     command += [f"--enable-{flavour}"] if flavour in ("asan", "tsan") else []
     status, output = _run(command, place, lock)
     if status:
