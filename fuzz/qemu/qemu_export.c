@@ -19,12 +19,6 @@
 #define OPERATIONS_MAX 6u
 #define PEERS_MAX      SCENARIO_NBD_PEERS_MAX
 
-#ifdef CONFIG_VHOST_USER_BLK_SERVER
-#define HAS_VHOST 1
-#else
-#define HAS_VHOST 0
-#endif
-
 QEMU_BUILD_BUG_ON(SCENARIO_VHOST_GUESTS_MAX != PEERS_MAX);
 
 typedef struct World {
@@ -188,7 +182,7 @@ static void run(FuzzInput *in)
 
     world.peer_count = 1 + (flags & 1);
     world.fixed_thread = flags & 2;
-    world.is_vhost = HAS_VHOST && (flags & 32);
+    world.is_vhost = SCENARIO_VHOST && (flags & 32);
     read_peers(&world, in);
     scenario_make_raw("disk.raw", world.is_vhost ? SCENARIO_VHOST_DISK_BYTES : SCENARIO_NBD_DISK_BYTES, 0);
     scenario_begin_named(&world.scenario, 1 + (flags >> 4 & 1));

@@ -1,17 +1,19 @@
 /*
- * Target qemu_shutdown: the storage daemon's end. An NBD export with clients, a block job and a QMP client are at work when the main thread leaves
- * its loop and cleans up in the daemon's order: exports, a drained section that does not end, jobs, nodes, monitor, io threads.
+ * Target qemu_shutdown: the storage daemon's end. An NBD export with clients, perhaps a vhost-user-blk export with a guest, a block job and a QMP
+ * client are at work when the main thread leaves its loop and cleans up in the daemon's order: exports, a drained section that does not end, jobs,
+ * nodes, monitor, io threads.
  *
  * Needs: include/block/nbd.h handshake_max_secs
  * Needs: monitor/qmp.c qmp_dispatcher_co
  *
- * Invariants: the cleanup ends; no job is left, and the NBD clients' invariants hold until their connection is cut.
+ * Invariants: the cleanup ends; no job is left, and the invariants of clients and guest hold until their connection is cut.
  *
  * The empty scenario has one client of the export, a mirror job and one command, against a cleanup at once.
  */
 #include "fuzz/qemu/scenario_image.h"
 #include "fuzz/qemu/scenario_nbd.h"
 #include "fuzz/qemu/scenario_qmp.h"
+#include "fuzz/qemu/scenario_vhost.h"
 #include "fuzz/qemu/scenario_wire.h"
 
 #include "block/export.h"
@@ -27,9 +29,11 @@ typedef struct World {
     NbdServer server;
     NbdPeer peers[SCENARIO_NBD_PEERS_MAX];
     unsigned peer_count, thread_count;
+    VhostServer vhost;
+    VhostGuest guest;
     WireClient client;
     unsigned job;
-    bool native, has_client, throttled;
+    bool native, has_client, has_guest, throttled;
 } World;
 
 static const char *const texts[] = {
@@ -57,6 +61,20 @@ static const char *const jobs[] = {
     "{'execute': 'blockdev-backup', 'arguments': {'job-id': 'job', 'device': 'disk', 'target': 'target', 'sync': 'full', 'speed': %d}}",
 };
 
+/* On a node of its own: both write where they like. */
+static void start_guest(World *world)
+{
+    scenario_make_raw("guest.raw", SCENARIO_VHOST_DISK_BYTES, 0);
+    scenario_vhost_begin(&world->vhost);
+    world->vhost.removed = true; /* at any moment */
+    scenario_add_file("guest", "guest.raw", world->native);
+    scenario_qmp_good(
+        "{'execute': 'block-export-add', 'arguments': {'type': 'vhost-user-blk', 'id': 'guest', 'node-name': 'guest',"
+        "'addr': {'type': 'unix', 'path': %s}, 'writable': true, 'iothread': 'iothread0'}}",
+        SCENARIO_VHOST_SOCKET);
+    scenario_vhost_start(&world->vhost, &world->guest);
+}
+
 static void set_up(World *world)
 {
     scenario_make_raw("disk.raw", SCENARIO_NBD_DISK_BYTES, 0);
@@ -72,6 +90,9 @@ static void set_up(World *world)
         world->job == BACKUP);
     for (unsigned i = 0; i < world->peer_count; i++) {
         scenario_nbd_connect(&world->server, &world->peers[i]);
+    }
+    if (world->has_guest) {
+        start_guest(world);
     }
     if (world->job < G_N_ELEMENTS(jobs)) {
         scenario_qmp_good(jobs[world->job], world->throttled ? 512 : 0);
@@ -97,6 +118,10 @@ static void clean_up(World *world)
     for (unsigned i = 0; i < world->peer_count; i++) {
         scenario_nbd_join(&world->peers[i]);
     }
+    if (world->has_guest) {
+        scenario_vhost_join(&world->guest);
+        scenario_vhost_end(&world->vhost);
+    }
     user_creatable_cleanup(); /* ends the io threads */
 }
 
@@ -116,6 +141,8 @@ static void run(FuzzInput *in)
         scenario_nbd_read(&world.peers[i], i, in);
     }
     scenario_wire_read(&world.client, texts, G_N_ELEMENTS(texts), in);
+    world.has_guest = SCENARIO_VHOST && fuzz_flag(in);
+    scenario_vhost_read(&world.guest, 0, in);
     set_up(&world);
     for (unsigned i = 0; i < rounds; i++) {
         main_loop_wait(true);

@@ -18,6 +18,13 @@
 
 #include "qemu/event_notifier.h"
 
+/* Whether this QEMU has such exports. */
+#ifdef CONFIG_VHOST_USER_BLK_SERVER
+#define SCENARIO_VHOST 1
+#else
+#define SCENARIO_VHOST 0
+#endif
+
 #define SCENARIO_VHOST_GUESTS_MAX  2u
 #define SCENARIO_VHOST_DEPTH       3u /* requests of a guest that are under way at once */
 #define SCENARIO_VHOST_BLOCK_BYTES 512u
