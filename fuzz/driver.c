@@ -89,6 +89,11 @@ void fuzz_disk_faults(bool requests, bool batches)
                       (batches ? OS_AIO_SHORT_BATCH | OS_AIO_EAGAIN | OS_AIO_REFUSED : 0));
 }
 
+void fuzz_other_process(void)
+{
+    os_fds_apart();
+}
+
 /* ---- windows */
 
 void fuzz_reached(const char *window)

@@ -92,6 +92,10 @@ uint64_t fuzz_time_ns(void);
  * batches of which io_submit takes only a part, nothing for now, or not the first one. */
 void fuzz_disk_faults(bool requests, bool batches);
 
+/* The calling thread stands for another process: in flavours that are simulated none of its descriptors' numbers is one that the rest of the
+ * program may close, or use, once too often. */
+void fuzz_other_process(void);
+
 /* The execution is in this window, one of the target's .windows: the reachability test counts in how many it was. At most 64 names;
  * static storage. */
 void fuzz_reached(const char *window);

@@ -8,7 +8,6 @@
 #include <sys/un.h>
 
 #include "fuzz/qemu/scenario_image.h"
-#include "os/os.h"
 #include "qemu/atomic.h"
 #include "qemu/bswap.h"
 #include "standard-headers/linux/virtio_blk.h"
@@ -521,7 +520,7 @@ static void *guest_thread(void *opaque)
     VhostSession session;
     bool good = true;
 
-    os_fds_apart();
+    fuzz_other_process();
     guest->session = &session;
     for (unsigned i = 0; good && i < guest->sessions; i++) {
         open_session(&session);

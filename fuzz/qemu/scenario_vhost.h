@@ -4,7 +4,7 @@
  * at a time, stops and restarts the ring, and leaves, with all done or in the middle; it may come back. Two guests take turns: the
  * export serves one connection at a time.
  *
- * Its descriptors are numbered as if it were another process (os_fds_apart()).
+ * Its descriptors are numbered as if it were another process (fuzz_other_process()).
  *
  * Invariants, checked by the guest: each request is completed once, with what was written; a ring that is stopped with nothing under way says so; it
  * loses its connection only when the export is removed.
