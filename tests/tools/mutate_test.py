@@ -144,7 +144,7 @@ class CoreTest(unittest.TestCase):
 
 
 class ExaminedTest(unittest.TestCase):
-    ROWS = [{"name": "a.c:f:drop:x"}, {"name": "a.c:f:drop:y"}]
+    ROWS = [{"name": "a.c:f:drop:x", "function": "1"}, {"name": "a.c:f:drop:y", "function": "1"}]
 
     def read(self, text):
         with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
@@ -156,6 +156,13 @@ class ExaminedTest(unittest.TestCase):
         examined = self.read("# comment\nequivalent a.c:f:drop:*\n    nobody\n    looks\n")
         self.assertEqual(examined.by_name["a.c:f:drop:y"], ("equivalent", "nobody looks"))
         self.assertIsNone(examined.verdict("a.c:f:drop:z"))
+
+    def test_entry_for_a_mutant_that_is_killed_is_wrong_even_by_a_pattern(self):
+        results = mutants.Results(self.ROWS, pathlib.Path("/nowhere"))
+        results.known = {"a.c:f:drop:x": {"status": "survived", "fuzzed_s": 1}, "a.c:f:drop:y": {"status": "killed", "by": "fuzzing"}}
+        for verdict in mutants.VERDICTS_BY_HAND:
+            examined = self.read(f"{verdict} a.c:f:*\n    nobody looks\n")
+            self.assertEqual(mutants.contradictions(self.ROWS, results, examined), ["a.c:f:drop:y"])
 
     def test_bad_entries_are_refused(self):
         for text, said in (("equivalent a.c:f:drop:z\n    why\n", r"there is no mutant 'a.c:f:drop:z' \(any more\)"),

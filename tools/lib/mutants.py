@@ -145,9 +145,8 @@ def standing(row, results, examined):
 
 
 def contradictions(rows, results, examined):
-    """Mutants that are said to be equivalent, and were killed."""
-    return [row["name"] for row in rows if examined.verdict(row["name"]) == "equivalent" and
-            standing(row, results, examined) in HEADS[2:4]]
+    """Mutants that are said to be equivalent, or a hole of the targets, and were killed: an entry that is wrong, or whose pattern says too much."""
+    return [row["name"] for row in rows if examined.verdict(row["name"]) and standing(row, results, examined) in HEADS[2:4]]
 
 
 def counts(rows, results, examined):
