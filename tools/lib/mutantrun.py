@@ -217,8 +217,12 @@ class Trial:
                 return found
         return None
 
+    def fuzz_flavour(self, row):
+        """A lock that is missing is first of all a data race."""
+        return "tsan" if ":unlocked:" in row["name"] and "tsan" in self.flavours else self.flavours[0]
+
     def fuzz(self, row, target, seconds, folder, result):
-        flavour = self.flavours[0]
+        flavour = self.fuzz_flavour(row)
         seeds = folder / "seeds"
         seeds.mkdir()
         for path in self.reach.seeds(target, row["number"]) or self.reach.files[target]:
