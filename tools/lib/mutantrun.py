@@ -23,19 +23,20 @@ from common import CannotRun, last_lines, relative
 from fuzzrun import FuzzRun, Report
 from replaying import LINE, corpus_files
 
-CPU_S = 10                 # of a replay; a whole corpus takes some seconds
+CPU_S = 4                  # of a replay; a whole corpus takes less than one
 PATIENCE_S = 900           # the same where it waits for ever instead
 MEMORY_BYTES = 3 << 30     # resident
 FUZZ_TIMEOUT_S = 30        # for one input
 REACH_FUZZ_S = 5           # for each target: what fuzzing reaches beyond the corpus
+REACH_CPU_S = 15           # with its start
 PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _limited():
+def _limited(cpu_s):
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 5))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 5))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
@@ -53,13 +54,13 @@ class Stopped(Exception):
 class Replay:
     """TARGET-replay on files, until the first that is a finding. .verdict is None where there is none; .path is the file."""
 
-    def __init__(self, command, files, environment, stop):
+    def __init__(self, command, files, environment, stop, cpu_s=CPU_S):
         self.verdict = self.path = None
         self.output = ""
         self.started = time.monotonic()
         try:
             self.process = subprocess.Popen([str(word) for word in [*command, *files]], stdin=subprocess.DEVNULL,
-                                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=_limited,
+                                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=lambda: _limited(cpu_s),
                                             start_new_session=True, env={**os.environ, **environment})
         except OSError as error:
             raise CannotRun(f"cannot start {relative(command[0])}: {error.strerror}") from error
@@ -134,7 +135,7 @@ class Reach:
         files, note = self.files[target], folder / f"{target}.files"
         command = [mutants.program(flavour, target, replay=True), "--quiet"]
         environment = {"WAKEFUZZ_MUTANT_REACHED": str(note), "WAKEFUZZ_MUTANT_ROWS": str(len(files) + 1), "WAKEFUZZ_MUTANT": ""}
-        replay = Replay(command, files, environment, stop)
+        replay = Replay(command, files, environment, stop, REACH_CPU_S)
         if replay.verdict:
             raise CannotRun(f"{relative(replay.path)} is a finding ({replay.verdict}) with no mutant chosen: the core is not in order")
         self.of_file[target] = self._rows(note)[1:]
@@ -146,7 +147,7 @@ class Reach:
                    f"-artifact_prefix={folder}/", folder / f"{target}.inputs", build.ROOT / "corpus" / target]
         (folder / f"{target}.inputs").mkdir()
         done = subprocess.run([str(word) for word in command], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, check=False, preexec_fn=_limited)
+                              stderr=subprocess.STDOUT, check=False, preexec_fn=lambda: _limited(REACH_CPU_S))
         if done.returncode:
             raise CannotRun(f"{target} has a finding with no mutant chosen:\n{last_lines(done.stdout.decode('utf-8', 'replace'), 20)}")
         return set().union(*self._rows(note))
