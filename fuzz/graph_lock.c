@@ -2,7 +2,8 @@
  * Target graph_lock: readers in io threads (and in the main context) against writers in the main thread, plain and drained, while nodes
  * come and go below a backend that serves requests.
  *
- * Invariants: while the writer writes nobody reads; each request is completed once, with its data; all counters are zero at the end.
+ * Invariants: while the writer writes nobody reads; each request is completed once, with its data; none is under way in a drained section;
+ * all counters are zero at the end.
  *
  * The empty scenario is one reader with one short section against one plain write section: enough for QEMU's e3082ab3b3.
  */
@@ -20,11 +21,13 @@
 #define OPERATIONS_MAX 3u
 #define DISK_BYTES     4096
 #define SECTOR         512
+#define DWELL_ROUNDS   4u
 
 typedef struct World {
     Scenario scenario;
     BlockBackend *blk;
     BlockDriverState *disk;
+    bool dwells; /* in its drained sections */
     /* For the invariants: no points, and no part of the program (so not core/atomic.h). */
     int readers;
     int writing;
@@ -181,10 +184,25 @@ static void come_and_go(World *world)
     bdrv_unref(filter);
 }
 
+/* Requests come, and wait: in the time of some rounds of the main loop none gets to the disk. */
+static void dwell_in_section(World *world)
+{
+    bdrv_drain_all_begin();
+    for (unsigned i = 0; i < DWELL_ROUNDS; i++) {
+        fuzz_check(__atomic_load_n(&world->disk->in_flight, __ATOMIC_SEQ_CST) == 0);
+        aio_poll(qemu_get_aio_context(), false);
+    }
+    fuzz_check(__atomic_load_n(&world->disk->in_flight, __ATOMIC_SEQ_CST) == 0);
+    bdrv_drain_all_end();
+}
+
 static void drain(World *world)
 {
-    (void)world;
-    bdrv_drain_all();
+    if (world->dwells) {
+        dwell_in_section(world);
+    } else {
+        bdrv_drain_all();
+    }
 }
 
 static void serve(World *world)
@@ -246,7 +264,8 @@ static void run(FuzzInput *in)
     for (unsigned i = 0; i < operation_count; i++) {
         chosen[i] = (uint8_t)fuzz_choice(in, G_N_ELEMENTS(operations));
     }
-    helped = fuzz_byte(in);
+    helped = fuzz_byte(in); /* one bit for each reader, and one for the sections */
+    world.dwells = helped & 128;
     for (unsigned i = 0; i < reader_count; i++) {
         readers[i].helped = helped >> i & 1;
         scenario_start(&world.scenario, readers[i].home, reader_entry, &readers[i]);
