@@ -154,7 +154,10 @@ static void take_line(ScenarioQmp *qmp, const char *line, unsigned *seen)
 
     fuzz_check(node && JSON_NODE_HOLDS_OBJECT(node));
     object = json_node_get_object(node);
-    if (!json_object_has_member(object, "QMP") && !json_object_has_member(object, "event")) {
+    fuzz_check(qmp->greeted != json_object_has_member(object, "QMP"));
+    if (!qmp->greeted) {
+        qmp->greeted = true;
+    } else if (!json_object_has_member(object, "event")) {
         check_answer(qmp, object, seen);
     }
     json_node_unref(node);

@@ -18,6 +18,7 @@ typedef struct ScenarioQmp {
     QemuThread thread;
     int fd;
     GString *input;
+    bool greeted; /* first of all, and once */
     uint8_t commands[SCENARIO_QMP_COMMANDS_MAX];
     unsigned count, ends_after;
     bool waits; /* for the answer of each command before the next; else it sends all at once */
