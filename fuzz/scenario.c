@@ -3,6 +3,7 @@
 #include <glib.h>
 
 #include "core/block_graph.h"
+#include "core/fatal.h"
 #include "fuzz/fuzz.h"
 
 typedef struct Started {
@@ -11,6 +12,20 @@ typedef struct Started {
     void (*function)(void *);
     void *opaque;
 } Started;
+
+/* What GLib complains of is a mistake of the program's, such as a source that is destroyed twice. */
+static void glib_complains(const char *domain, GLogLevelFlags level, const char *message, void *opaque)
+{
+    if (level & (G_LOG_LEVEL_ERROR | G_LOG_LEVEL_CRITICAL)) {
+        core_fatal("assertion", "%s: %s", domain ? domain : "GLib", message);
+    }
+    g_log_default_handler(domain, level, message, opaque);
+}
+
+static void __attribute__((constructor)) listen_to_glib(void)
+{
+    g_log_set_default_handler(glib_complains, NULL);
+}
 
 void scenario_begin(Scenario *scenario, unsigned thread_count)
 {
