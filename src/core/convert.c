@@ -59,6 +59,7 @@ static void coroutine_fn convert_start_worker(Convert *c, int64_t offset)
 {
     ConvertTask *task = g_new(ConvertTask, 1);
 
+    core_assert(c->busy_workers < c->max_workers);
     *task = (ConvertTask){ .convert = c, .offset = offset };
     c->busy_workers++;
     qemu_coroutine_enter(qemu_coroutine_create(convert_worker, task));
