@@ -42,6 +42,7 @@ typedef struct World {
     QemuMutex lock; /* of the rest */
     QemuCond interrupted;
     unsigned interrupts; /* not seen yet */
+    unsigned total;      /* of the command */
     uint8_t status;      /* with the last one */
     uint8_t memory[SECTORS * ATAPI_SECTOR_SIZE];
     size_t received;
@@ -78,6 +79,7 @@ static void adapter_interrupts(void *opaque, uint8_t status)
 
     qemu_mutex_lock(&world->lock);
     world->interrupts++;
+    world->total++;
     world->status = status;
     qemu_cond_signal(&world->interrupted);
     qemu_mutex_unlock(&world->lock);
@@ -122,7 +124,7 @@ static void read_port(World *world, const Command *command)
 static void start_command(World *world, const Command *command)
 {
     bql_lock();
-    world->received = 0;
+    world->received = world->total = 0;
     if (command->fails) {
         bdrv_ram_fail_next(world->disk, EIO);
     }
@@ -132,10 +134,11 @@ static void start_command(World *world, const Command *command)
 
 static void check_command(World *world, const Command *command, uint8_t status)
 {
-    size_t first = (size_t)command->lba * ATAPI_SECTOR_SIZE;
+    size_t first = (size_t)command->lba * ATAPI_SECTOR_SIZE, bytes = (size_t)command->sectors * ATAPI_SECTOR_SIZE;
 
     fuzz_check(status == READY_STAT || (command->fails && status == (READY_STAT | ERR_STAT)));
-    fuzz_check(status & ERR_STAT || world->received == (size_t)command->sectors * ATAPI_SECTOR_SIZE);
+    fuzz_check(status & ERR_STAT || world->received == bytes);
+    fuzz_check(status & ERR_STAT || world->total == (bytes + command->limit - 1) / command->limit + 1);
     for (size_t i = 0; i < world->received; i += TRUSTED) {
         fuzz_check(world->memory[i] == pattern(first + i));
     }
@@ -148,6 +151,7 @@ static void run_command(World *world, const Command *command)
     start_command(world, command);
     do {
         status = await_interrupt(world);
+        fuzz_check(!(status & DRQ_STAT) || !(status & ERR_STAT));
         if (!world->adapter_takes) {
             read_port(world, command);
         }
