@@ -381,6 +381,11 @@ static void reopen_image_promptly(World *world)
     promptly(reopen_image, world);
 }
 
+static void write_graph_promptly(World *world)
+{
+    promptly(write_graph, world);
+}
+
 static void cancel_job_promptly(World *world)
 {
     promptly(cancel_job, world);
@@ -429,21 +434,21 @@ typedef struct Kind {
 
 static const Kind kinds[] = {
     { open_image,
-      { move_image_promptly, reopen_image_promptly, doze, send_request, write_graph, serve, close_and_open_image },
+      { move_image_promptly, reopen_image_promptly, doze, send_request, write_graph_promptly, serve, close_and_open_image },
       7 },
     { start_sleepers, { wake_one, serve }, 2 },
     { start_job,
-      { enter_job, pause_job, resume_job, cancel_job_promptly, write_graph, serve, see_job_end, pause_job_promptly,
+      { enter_job, pause_job, resume_job, cancel_job_promptly, write_graph_promptly, serve, see_job_end, pause_job_promptly,
         cancel_once_promptly },
       9 },
     { start_backup,
-      { set_speed, pause_job, resume_job, enter_job, cancel_job_promptly, write_graph, serve, see_job_end, lift_speed_promptly,
-        lift_speed_at_start_promptly },
+      { set_speed, pause_job, resume_job, enter_job, cancel_job_promptly, write_graph_promptly, serve, see_job_end,
+        lift_speed_promptly, lift_speed_at_start_promptly },
       10 },
     { start_relay, { serve }, 1 },
     { start_all,
-      { move_image_promptly, reopen_image_promptly, doze, send_request, write_graph, wake_one, set_speed, pause_job, resume_job,
-        enter_job, cancel_job_promptly, serve },
+      { move_image_promptly, reopen_image_promptly, doze, send_request, write_graph_promptly, wake_one, set_speed, pause_job,
+        resume_job, enter_job, cancel_job_promptly, serve },
       12 },
 };
 
