@@ -49,6 +49,7 @@ static int coroutine_fn mirror_round(MirrorJob *s)
     if (ret == -ETIMEDOUT) {
         scenario_add(&s->mirror->timeouts, 1);
         fuzz_reached("copy-times-out");
+        fuzz_check(fuzz_time_ns() - begin_ns >= plan->timeout_ns);
         return 0;
     }
     if (ret == 0 && !plan->own_limit) {
@@ -83,6 +84,7 @@ static int coroutine_fn mirror_run(Job *job)
             return ret;
         }
         job_progress_update(job, SECTOR);
+        fuzz_check(job->progress_done == (i + 1) * SECTOR && job->progress_remaining == (uint64_t)s->bytes);
         processed_ns = fuzz_time_ns();
         block_job_ratelimit_processed_bytes(&s->common, SECTOR);
         block_job_ratelimit_sleep(&s->common);
