@@ -530,8 +530,10 @@ static void filter(World *world)
     BlockDriverState *filter = bdrv_new_filter("filter", bdrv_get_aio_context(world->disk), NULL);
 
     bdrv_append(filter, world->disk);
+    fuzz_check(blk_bs(world->blk) == filter);
     use(world);
     bdrv_drop_filter(filter);
+    fuzz_check(blk_bs(world->blk) == world->disk);
     bdrv_unref(filter);
 }
 
@@ -542,6 +544,8 @@ static void take_snapshot(World *world)
         world->snapshot = world->disk;
         world->disk = bdrv_new_ram("overlay", bdrv_get_aio_context(world->snapshot), DISK_BYTES);
         bdrv_append(world->disk, world->snapshot);
+        fuzz_check(blk_bs(world->blk) == world->disk);
+        fuzz_check(world->disk->backing && world->disk->backing->bs == world->snapshot);
     }
 }
 
@@ -549,6 +553,7 @@ static void take_snapshot(World *world)
 static void replace(World *world)
 {
     blk_replace_bs(world->blk, world->other);
+    fuzz_check(blk_bs(world->blk) == world->other);
     use(world);
     blk_replace_bs(world->blk, world->disk);
 }
@@ -567,8 +572,10 @@ static void change_backing(World *world)
 {
     if (world->base && !world->base_is_file) {
         bdrv_set_backing_hd(world->disk, NULL);
+        fuzz_check(!world->disk->backing);
         use(world);
         bdrv_set_backing_hd(world->disk, world->base);
+        fuzz_check(world->disk->backing && world->disk->backing->bs == world->base);
     }
 }
 

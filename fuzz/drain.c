@@ -125,8 +125,10 @@ static void change_graph(World *world)
     BlockDriverState *filter = bdrv_new_filter("filter", bdrv_get_aio_context(world->disk), NULL);
 
     bdrv_append(filter, world->disk);
+    fuzz_check(blk_bs(blk_exp_blk(world->export)) == filter);
     submit(world);
     bdrv_drop_filter(filter);
+    fuzz_check(blk_bs(blk_exp_blk(world->export)) == world->disk);
     bdrv_unref(filter);
 }
 

@@ -170,7 +170,9 @@ static void put_filter_and_take_it_out(World *world)
     BlockDriverState *filter = bdrv_new_filter("filter", blk_get_aio_context(world->blk), NULL);
 
     bdrv_append(filter, world->disk);
+    fuzz_check(blk_bs(world->blk) == filter);
     bdrv_drop_filter(filter);
+    fuzz_check(blk_bs(world->blk) == world->disk);
     bdrv_unref(filter);
 }
 
