@@ -50,6 +50,7 @@ struct World {
     int waiting;           /* raw: the main thread waits for these, or for another status of the job */
     int status;            /* raw: of the job, as it was told last */
     int device_begins, device_ends;
+    bool asked; /* somebody does what lets a job go that stays until it is dismissed */
 };
 
 /* ---- who ends tells the main thread, but only where that waits for it: another kick would hide a missing one */
@@ -76,6 +77,8 @@ static void status_changes(Job *job, JobStatus status)
 {
     fuzz_check(job_status_name(status)[0]);
     if (strcmp(job->id, MIRROR_ID) == 0) {
+        fuzz_check(status != JOB_STATUS_NULL || told_of_status->asked ||
+                   !(told_of_status->mirror.plan.flags & JOB_MANUAL_DISMISS));
         scenario_set(&told_of_status->status, (int)status);
         if (scenario_get(&told_of_status->waiting)) {
             aio_wait_kick();
@@ -113,7 +116,12 @@ static void user_pause(World *world)
 
     (void)world;
     if (job) {
-        refused(job_user_pause_locked(job), -EALREADY, 0);
+        bool paused = job->user_paused;
+        int ret = job_user_pause_locked(job);
+
+        refused(ret, -EALREADY, 0);
+        fuzz_check(ret == -EPERM || (ret == -EALREADY) == paused);
+        fuzz_check(ret < 0 || job->user_paused);
     }
 }
 
@@ -122,9 +130,15 @@ static void user_resume(World *world)
     JOB_LOCK_GUARD();
     Job *job = job_here_locked();
 
-    (void)world;
     if (job) {
-        refused(job_user_resume_locked(job), -EINVAL, 0);
+        bool paused = job->user_paused;
+        int pauses = job->pause_count;
+        unsigned resumes = world->mirror.user_resumes;
+        int ret = job_user_resume_locked(job);
+
+        refused(ret, -EINVAL, 0);
+        fuzz_check(ret == -EPERM || (ret == 0) == paused);
+        fuzz_check(ret < 0 || (!job->user_paused && job->pause_count == pauses - 1 && world->mirror.user_resumes == resumes + 1));
     }
 }
 
@@ -153,26 +167,55 @@ static void complete(World *world)
     }
 }
 
-static void cancel_softly(World *world)
+/* A ready job may come to a good end. One that has not begun goes at once, and so does one that is through, if it is made to fail. */
+static void cancel_locked(Job *job, bool force)
+{
+    bool may_succeed = !force && job_is_ready_locked(job) && !job->force_cancel;
+    bool paused = job->user_paused, is_through = job->deferred_to_main_loop;
+    int pauses = job->pause_count;
+    int ret = job_user_cancel_locked(job, force);
+
+    refused(ret, 0, 0);
+    if (ret == 0 && job_here_locked() == job) {
+        fuzz_check(job->co && (job->cancelled || job->deferred_to_main_loop));
+        fuzz_check(!force || !is_through || job->status == JOB_STATUS_CONCLUDED);
+        fuzz_check(!may_succeed || !job->force_cancel);
+        fuzz_check(!paused || job->deferred_to_main_loop || (!job->user_paused && job->pause_count == pauses - 1));
+    }
+}
+
+static void cancel(World *world, bool force)
 {
     JOB_LOCK_GUARD();
     Job *job = job_here_locked();
 
-    (void)world;
+    world->asked = true;
     if (job) {
-        refused(job_user_cancel_locked(job, false), 0, 0);
+        cancel_locked(job, force);
     }
+    world->asked = false;
+}
+
+static void cancel_softly(World *world)
+{
+    cancel(world, false);
 }
 
 static void cancel_by_force(World *world)
 {
-    JOB_LOCK_GUARD();
-    Job *job = job_here_locked();
+    cancel(world, true);
+}
 
-    (void)world;
-    if (job) {
-        refused(job_user_cancel_locked(job, true), 0, 0);
-    }
+/* The callbacks run inside of it. */
+static int ask_to_finalize_locked(World *world, Job *job)
+{
+    bool before = world->mirror.may_finalize;
+    int ret;
+
+    world->mirror.may_finalize = true;
+    ret = job_finalize_locked(job);
+    world->mirror.may_finalize = before || ret == 0;
+    return ret;
 }
 
 static void finalize(World *world)
@@ -180,8 +223,7 @@ static void finalize(World *world)
     JOB_LOCK_GUARD();
     Job *job = job_here_locked();
 
-    (void)world;
-    if (job && job_finalize_locked(job) == 0) {
+    if (job && ask_to_finalize_locked(world, job) == 0) {
         fuzz_reached("job-is-finalized-by-hand");
     }
 }
@@ -191,11 +233,12 @@ static void dismiss(World *world)
     JOB_LOCK_GUARD();
     Job *job = job_here_locked();
 
-    (void)world;
+    world->asked = true;
     if (job && job_dismiss_locked(&job) == 0) {
         fuzz_check(!job);
         fuzz_reached("job-is-dismissed-by-hand");
     }
+    world->asked = false;
 }
 
 /* Both wait; one that nobody has started would be waited for forever, unless it is cancelled. */
@@ -212,7 +255,9 @@ static void finish(World *world)
 
             fuzz_check(ret <= 0);
         } else if (!completes) {
+            world->asked = true;
             job_cancel_sync_locked(job, false);
+            world->asked = false;
         }
     }
 }
@@ -239,7 +284,9 @@ static void make_again(World *world)
 
     if (job) {
         fuzz_check(world->mirror.cleaned);
+        world->asked = true;
         scenario_mirror_early_fail(job);
+        world->asked = false;
     } else {
         fuzz_check(errno == EEXIST);
         WITH_JOB_LOCK_GUARD() {
@@ -499,6 +546,7 @@ static void device_comes(World *world)
     if (!world->device_begins) {
         bdrv_drained_begin(world->disk);
         blk_set_dev_ops(world->blk, &ops, world);
+        fuzz_check(world->device_begins == world->device_ends + 1);
         bdrv_drained_end(world->disk);
     }
 }
@@ -749,7 +797,7 @@ static void end_job(World *world)
             scenario_mirror_early_fail(job);
             job_lock();
         } else if (job->status == JOB_STATUS_PENDING) {
-            job_finalize_locked(job);
+            ask_to_finalize_locked(world, job);
         } else if (job->status == JOB_STATUS_CONCLUDED) {
             job_dismiss_locked(&job);
         } else if (job_is_ready_locked(job) && !job->cancelled) {
@@ -765,6 +813,7 @@ static void end_job(World *world)
 static void end(World *world)
 {
     scenario_set(&world->mirror.ends, 1);
+    world->asked = true;
     end_job(world);
     wait_for_all(world);
     if (world->mirror.plan.flags == JOB_DEFAULT) {

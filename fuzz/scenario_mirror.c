@@ -74,6 +74,7 @@ static int coroutine_fn mirror_run(Job *job)
     for (unsigned i = 0; i < s->mirror->plan.rounds && !job_is_cancelled(job); i++) {
         int ret;
 
+        fuzz_check(!job->paused); /* this coroutine alone changes it now */
         if (i > 0) {
             check_pace(s, processed_ns, 1);
         }
@@ -118,7 +119,7 @@ static void coroutine_fn mirror_resume(Job *job)
 
 static void mirror_user_resume(Job *job)
 {
-    (void)job;
+    ((MirrorJob *)job)->mirror->user_resumes++;
     fuzz_reached("paused-job-goes-on");
 }
 
@@ -145,7 +146,10 @@ static bool mirror_cancel(Job *job, bool force)
 
 static int mirror_prepare(Job *job)
 {
-    return ((MirrorJob *)job)->mirror->plan.prepare_fails ? -EPERM : 0;
+    Mirror *mirror = ((MirrorJob *)job)->mirror;
+
+    mirror->prepared++;
+    return mirror->plan.prepare_fails ? -EPERM : 0;
 }
 
 static void mirror_commit(Job *job)
@@ -154,6 +158,8 @@ static void mirror_commit(Job *job)
 
     mirror->committed++;
     fuzz_check(!mirror->aborted && !mirror->cleaned && !mirror->told);
+    fuzz_check(mirror->prepared == 1 && !mirror->plan.prepare_fails && !scenario_get(&mirror->failures));
+    fuzz_check(mirror->may_finalize || !(mirror->plan.flags & JOB_MANUAL_FINALIZE));
 }
 
 static void mirror_abort(Job *job)

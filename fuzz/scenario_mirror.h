@@ -2,9 +2,9 @@
  * A job of a mirror's kind for targets: it copies or reads in rounds at some speed, may become ready and stay so until it is told to complete,
  * and tells what its driver was asked.
  *
- * Invariants that it checks: a driver's callbacks come in job.h's order and number: of commit and abort one, then clean, then the result, each
- * once; a pause has ended when the job goes on; complete() only where the job is ready; it is not faster than its speed while nobody asks for
- * another one.
+ * Invariants that it checks: a driver's callbacks come in job.h's order and number: prepare before commit; of commit and abort one, then clean,
+ * then the result, each once; what fails is not committed, and what is finalized by hand not before somebody asks; a pause has ended when the
+ * job goes on; complete() only where the job is ready; it is not faster than its speed while nobody asks for another one.
  */
 #ifndef WAKEFUZZ_FUZZ_SCENARIO_MIRROR_H
 #define WAKEFUZZ_FUZZ_SCENARIO_MIRROR_H
@@ -30,7 +30,9 @@ typedef struct MirrorPlan {
 /* What became of it. Main thread but for the raw numbers; lives longer than the job. */
 typedef struct Mirror {
     MirrorPlan plan;
-    unsigned told, committed, aborted, cleaned;
+    unsigned prepared, told, committed, aborted, cleaned;
+    bool may_finalize;      /* somebody has asked for it */
+    unsigned user_resumes;
     int ret;                /* that it told */
     int pauses, resumes;    /* raw */
     int timeouts, failures; /* raw */
