@@ -23,7 +23,7 @@ from common import FREE_BYTES_LEAST, CannotRun
 
 PATIENCE_S = 120
 FILES = {"storage-daemon/qemu-storage-daemon.c": "", "block/graph-lock.c": "", "block/linux-aio.c": "laio_deferred_fn",
-         "include/block/nbd.h": "handshake_max_secs",
+         "include/block/nbd.h": "handshake_max_secs", "hw/block/virtio-blk.c": "vq_aio_context",
          "monitor/qmp.c": "qmp_dispatcher_co"}
 
 
@@ -167,7 +167,9 @@ class LaneTest(unittest.TestCase):
     def test_objects_that_were_complete_survive_a_change_that_does_not_compile(self):
         self.shim("meson", "echo 1.7.0")
         tree = self.tree()
-        (self.build / "qemu/10.2.2/plain/wakefuzz").mkdir(parents=True)
+        place = self.build / "qemu/10.2.2/plain"
+        (place / "wakefuzz").mkdir(parents=True)
+        (place / qemubuild.CONFIGURED).write_text("\n".join(qemubuild.configure_options(tree.resolve(), place, "plain")), "utf-8")
         (self.build / "qemu/10.2.2/source").write_text(str(tree), "ascii")
         (self.build / "qemu/10.2.2/plain/build.ninja").write_text(
             "rule cc\n command = false\nrule ld\n command = true -o $out $in\n"
@@ -270,14 +272,28 @@ class LaneTest(unittest.TestCase):
                 self.assertIn("tools/qemu-lane: disk full: 0 MiB free", done.stdout)
                 self.assertEqual(done.stdout.splitlines()[-1], "left: qemu ", done.stdout)
 
-    def test_the_server_of_vhost_user_is_asked_for_only_where_the_tree_has_it(self):
+    # ---- what is configured
+
+    def test_what_targets_need_beyond_the_rest_is_asked_for_only_where_the_tree_has_it(self):
         self.shim("meson", "echo 1.7.0")
         script = f"printf '%s\\n' \"$@\" >{self.folder}/given; exit 1"
-        known = "    --enable-vhost-user-blk-server) printf '%s' -Dvhost_user_blk_server=enabled ;;\n"
-        for name, files, asked in (("without", FILES, []), ("with", {**FILES, qemubuild.OPTIONS: known}, ["--enable-vhost-user-blk-server"])):
-            self.refused("does not configure", self.tree(name, configure=script, files=files))
-            given = (self.folder / "given").read_text("utf-8").splitlines()
-            self.assertEqual([word for word in given if "vhost" in word], asked)
+        for feature in ("vhost-user-blk-server", "vmdk"):
+            known = f"    --enable-{feature}) printf '%s' -Dfeature=enabled ;;\n"
+            for name, files, asked in (("without", FILES, []), ("with", {**FILES, qemubuild.OPTIONS: known}, [f"--enable-{feature}"])):
+                with self.subTest(feature=feature, tree=name):
+                    self.refused("does not configure", self.tree(f"{feature}-{name}", configure=script, files=files))
+                    given = (self.folder / "given").read_text("utf-8").splitlines()
+                    self.assertEqual([word for word in given if "vhost" in word or "vmdk" in word], asked)
+
+    def test_a_build_that_was_configured_otherwise_is_made_anew(self):
+        self.shim("meson", "echo 1.7.0")
+        tree = self.tree(configure="exit 1")
+        place = self.build / "qemu/10.2.2/plain"
+        (place / qemubuild.OURS_FOLDER).mkdir(parents=True)
+        (place.parent / "source").write_text(str(tree.resolve()), "utf-8")
+        (place / qemubuild.CONFIGURED).write_text("--disable-vmdk", "utf-8")
+        self.assertIn("was configured with other options: it is made anew", self.refused("does not configure", tree))
+        self.assertEqual(self.built(), ["qemu"])
 
     def test_the_sources_are_not_written_to(self):
         self.shim("meson", "echo 1.7.0")

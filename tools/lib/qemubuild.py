@@ -36,12 +36,13 @@ PROGRAM = "storage-daemon/qemu-storage-daemon"
 PROGRAM_SOURCE = "storage-daemon/qemu-storage-daemon.c"
 CONFIGURE = ("--disable-system", "--disable-user", "--enable-tools", "--disable-docs", "--disable-download", "--without-default-features",
              "--enable-linux-aio", "--disable-install-blobs", "--disable-werror")
-FEATURES = ("vhost-user", "vhost-user-blk-server")  # what targets need beyond that, where a tree has it
+FEATURES = ("vhost-user", "vhost-user-blk-server", "vmdk")  # what targets need beyond that, where a tree has it
 OPTIONS = "scripts/meson-buildoptions.sh"  # what its configure knows
 PART = re.compile(r'^#include "fuzz/(qemu/scenario\w*|both/both)\.h"', re.MULTILINE)
 NEEDS = re.compile(r"^ \* Needs: (.*)$", re.MULTILINE)
 AGREES = re.compile(r"^ \* Agrees: (.*)$", re.MULTILINE)
 OUR_HEADERS = "wakefuzz-include"
+CONFIGURED = "wakefuzz-configured"  # in a build of QEMU's: with which options
 DRIVER = "fuzz/libdriver.a"
 PROBE = "fuzz/libprobe.a"  # of a replay program: only what it uses
 OURS = (DRIVER, "src/report/libreport.a", "src/check/libcheck.a", "src/os/libos.a", "src/sched/libsched.a")
@@ -203,24 +204,37 @@ def _put_headers(place):
             copy.write_bytes(text)
 
 
-def _configure(source, place, flavour, lock):
-    place.mkdir(parents=True)
+def configure_options(source, place, flavour):
     flags, compiler = "-fno-omit-frame-pointer -fno-optimize-sibling-calls -Wno-shadow", "clang-19"
     if flavour in SIMULATED:
         flags += " -fsanitize=fuzzer-no-link"
         compiler += f" -iquote {place / OUR_HEADERS} -I{place / OUR_HEADERS}"
-        _put_headers(place)
-    command = [source / "configure", f"--python={_python()}", f"--cc={compiler}", "--host-cc=clang-19", *CONFIGURE, f"--extra-cflags={flags}"]
+    options = [f"--python={_python()}", f"--cc={compiler}", "--host-cc=clang-19", *CONFIGURE, f"--extra-cflags={flags}"]
     with contextlib.suppress(OSError):
         known = (source / OPTIONS).read_text("utf-8", "replace")
-        command += [f"--enable-{name}" for name in FEATURES if f"--enable-{name})" in known]
-    command += [f"--enable-{flavour}"] if flavour in ("asan", "tsan") else []
-    status, output = _run(command, place, lock)
+        options += [f"--enable-{name}" for name in FEATURES if f"--enable-{name})" in known]
+    return options + ([f"--enable-{flavour}"] if flavour in ("asan", "tsan") else [])
+
+
+def _configure(source, place, flavour, options, lock):
+    place.mkdir(parents=True)
+    if flavour in SIMULATED:
+        _put_headers(place)
+    status, output = _run([source / "configure", *options], place, lock)
     if status:
         check_disk(BUILD)
         reason = re.findall(r"^(?:.*ERROR:.*|.*[Ee]rror: .*)$", output, re.MULTILINE)
         why = reason[-1].strip() if reason else f"exit status {status}"
         raise CannotRun(f"QEMU {source} does not configure: {why}\n{last_lines(output, 12)}".rstrip())
+    (place / CONFIGURED).write_text("\n".join(options), "utf-8")
+
+
+def _is_configured(place, options):
+    """With these options, and not with others, as by an older version of this file."""
+    try:
+        return (place / CONFIGURED).read_text("utf-8") == "\n".join(options)
+    except FileNotFoundError:
+        return False
 
 
 def _link_command(place):
@@ -247,9 +261,13 @@ def _compile_command(place):
 
 
 def _make_objects(source, version, place, flavour, jobs, lock, say):
+    options = configure_options(source, place, flavour)
+    if place.exists() and not _is_configured(place, options):
+        say(f"{relative(place)} was configured with other options: it is made anew")
+        shutil.rmtree(place)
     if not place.exists():
         say(f"configuring QEMU {version} in {relative(place)}")
-        _configure(source, place, flavour, lock)
+        _configure(source, place, flavour, options, lock)
     if flavour in SIMULATED:
         _put_headers(place)
     inputs = [word for word in _link_command(place) if word.endswith((".o", ".a", ".fa")) and not word.startswith(("-", "/"))]
