@@ -1,52 +1,33 @@
 /*
- * Target qemu_drain: requests to a backend in an io thread against drained sections, of the node and of all nodes, with and without a
- * change of the graph in them, and against a medium that is taken out and put back, as a device and the monitor do it.
+ * Target qemu_drain: a guest's requests through a device as virtio-blk is one (scenario_device.h), served by io threads, against what the
+ * main thread does beside them: drained sections of the node, of the backend and of all nodes; a medium that is taken out and put back, as
+ * drive_del and the removal of a medium take it out; the device stopped, moved to other threads and started; failed requests started again;
+ * nodes added and deleted, the disk reopened with another file below it, and resized, by QMP.
  *
- * Invariants: each request is completed once.
+ * Needs: hw/block/virtio-blk.c vq_aio_context
  *
- * The empty scenario is one request against one change of medium.
+ * Invariants: those of the device. No node, no request, no drained section is left.
+ *
+ * The empty scenario is one write against one change of medium.
  */
-#include "fuzz/qemu/scenario.h"
+#include "fuzz/qemu/scenario_device.h"
+#include "fuzz/qemu/scenario_image.h"
+#include "fuzz/qemu/scenario_qmp.h"
 
-#define CLIENTS_MAX 3u
-#define DISK_BYTES  4096
-#define SECTOR      512
+#define DISK           "disk.raw"
+#define OPERATIONS_MAX 4u
+
+typedef enum Disk { NOTHING, FILE_WITH_THREADS, FILE_ON_AIO, DISKS } Disk; /* nothing: null-co, which completes at once */
 
 typedef struct World {
     Scenario scenario;
+    Device device;
     BlockBackend *blk;
     BlockDriverState *disk;
-    unsigned completed; /* for the invariant: no point */
+    Disk kind;
+    bool other_file, large;
+    unsigned moves;
 } World;
-
-typedef struct Client {
-    World *world;
-    unsigned requests;
-    bool writes, pauses;
-} Client;
-
-/* ---- requests */
-
-static void coroutine_fn client_entry(void *opaque)
-{
-    Client *client = opaque;
-    World *world = client->world;
-    uint8_t buffer[SECTOR] = { 0 };
-
-    for (unsigned i = 0; i < client->requests; i++) {
-        int result = client->writes ? blk_co_pwrite(world->blk, 0, SECTOR, buffer, 0)
-                                    : blk_co_pread(world->blk, 0, SECTOR, buffer, 0);
-
-        if (result < 0) {
-            fuzz_check(result == -ENOMEDIUM);
-            fuzz_reached("request-without-medium");
-        }
-        __atomic_fetch_add(&world->completed, 1, __ATOMIC_SEQ_CST);
-        if (client->pauses) {
-            scenario_pause();
-        }
-    }
-}
 
 /* ---- what the main thread does */
 
@@ -68,14 +49,59 @@ static void drain_all(World *world)
     bdrv_drain_all_end();
 }
 
-static void flush_backend(World *world)
+static void drain_backend(World *world)
 {
     blk_drain(world->blk);
 }
 
-static void come_and_go(World *world)
+static void add_and_delete(World *world)
 {
-    bdrv_unref(scenario_open_null("passer-by", DISK_BYTES, 0));
+    scenario_qmp_good("{'execute': 'blockdev-add', 'arguments': {'driver': 'null-co', 'node-name': 'passer-by'}}");
+    scenario_qmp_good("{'execute': 'blockdev-del', 'arguments': {'node-name': 'passer-by'}}");
+}
+
+static void restart(World *world)
+{
+    scenario_device_restart(&world->device);
+}
+
+static void move(World *world)
+{
+    scenario_device_stop(&world->device);
+    scenario_device_start(&world->device, ++world->moves);
+}
+
+/* "file-a" and "file-b" are nodes of one and the same file. */
+static void add_file(World *world, const char *node)
+{
+    if (world->kind == NOTHING) {
+        scenario_qmp_good(
+            "{'execute': 'blockdev-add', 'arguments': {'driver': 'null-co', 'node-name': %s, 'size': %d, 'read-zeroes': true}}",
+            node, DEVICE_DISK_BYTES);
+    } else {
+        scenario_add_file(node, DISK, world->kind == FILE_ON_AIO);
+    }
+}
+
+static void reopen(World *world)
+{
+    if (!bdrv_find_node("file-b")) {
+        add_file(world, "file-b");
+    }
+    world->other_file = !world->other_file;
+    scenario_qmp_good(
+        "{'execute': 'blockdev-reopen', 'arguments': {'options': [{'driver': 'raw', 'node-name': 'disk', 'file': %s}]}}",
+        world->other_file ? "file-b" : "file-a");
+}
+
+static void resize(World *world)
+{
+    bool good;
+
+    world->large = !world->large;
+    good = scenario_qmp_coroutine("{'execute': 'block_resize', 'arguments': {'node-name': 'disk', 'size': %d}}",
+                                  world->large ? 2 * DEVICE_DISK_BYTES : DEVICE_DISK_BYTES);
+    fuzz_check(good == (world->kind != NOTHING)); /* the null-co driver has a size for good */
 }
 
 static void serve(World *world)
@@ -83,42 +109,43 @@ static void serve(World *world)
     main_loop_wait(true);
 }
 
-static void (*const operations[])(World *) = { change_medium, drain_node, drain_all, flush_backend, come_and_go, serve };
+static void (*const operations[])(World *) = { change_medium, drain_node, drain_all, drain_backend, add_and_delete,
+                                               restart,       move,       reopen,    resize,        serve };
 
 /* ---- the scenario */
 
+static void add_disk(World *world)
+{
+    scenario_make_raw(DISK, DEVICE_DISK_BYTES, 0);
+    add_file(world, "file-a");
+    scenario_qmp_good("{'execute': 'blockdev-add', 'arguments': {'driver': 'raw', 'node-name': 'disk', 'file': 'file-a'}}");
+    world->disk = bdrv_find_node("disk");
+}
+
 static void run(FuzzInput *in)
 {
-    World world = { 0 };
-    Client clients[CLIENTS_MAX];
-    unsigned threads = 1 + fuzz_choice(in, 2);
-    unsigned client_count = 1 + fuzz_choice(in, CLIENTS_MAX);
-    unsigned operation_count = 1 + fuzz_choice(in, 3);
-    unsigned wanted = 0;
+    static const char *const nodes[] = { "disk", "file-a", "file-b", NULL };
+    uint8_t flags = fuzz_byte(in);
+    World world = { .kind = (flags >> 1 & 3) % DISKS };
+    unsigned operation_count = 1 + (flags >> 3) % OPERATIONS_MAX;
 
-    scenario_begin(&world.scenario, threads);
-    world.disk = scenario_open_null("disk", DISK_BYTES, fuzz_flag(in) ? 1000 : 0);
-    world.blk = scenario_new_backend(&world.scenario, 1, world.disk);
-    for (unsigned i = 0; i < client_count; i++) {
-        uint8_t flags = fuzz_byte(in);
-
-        clients[i] = (Client){ &world, 1 + (flags & 3), flags & 4, flags & 8 };
-        wanted += clients[i].requests;
-    }
-    for (unsigned i = 0; i < client_count; i++) {
-        scenario_start(&world.scenario, 1 + i % threads, client_entry, &clients[i]);
-    }
+    scenario_device_read(&world.device, in);
+    scenario_begin_named(&world.scenario, 1 + (flags & 1));
+    add_disk(&world);
+    world.blk = scenario_new_backend(&world.scenario, 0, world.disk);
+    scenario_device_begin(&world.device, &world.scenario, world.blk, world.kind == NOTHING);
     for (unsigned i = 0; i < operation_count; i++) {
         operations[fuzz_choice(in, G_N_ELEMENTS(operations))](&world);
     }
-    scenario_wait(&world.scenario);
-    fuzz_check(world.completed == wanted);
+    scenario_device_end(&world.device);
     blk_remove_bs(world.blk);
-    bdrv_unref(world.disk);
     blk_unref(world.blk);
+    scenario_delete_nodes(nodes);
+    scenario_qmp_end();
     scenario_end(&world.scenario);
+    scenario_device_destroy(&world.device);
 }
 
-static const char *const windows[] = { "request-without-medium", NULL };
+static const char *const windows[] = { "request-without-medium", "failed-request-restarted", NULL };
 
 const FuzzTarget fuzz_target = { .name = "qemu_drain", .run = run, .windows = windows };

@@ -11,8 +11,6 @@
 #include "fuzz/qemu/scenario_image.h"
 #include "fuzz/qemu/scenario_qmp.h"
 
-#include "qemu/job.h"
-
 #define REGIONS        6u
 #define REGION_BYTES   32768u
 #define DISK_BYTES     (REGIONS * REGION_BYTES)
@@ -157,16 +155,6 @@ static const char *const starts[KINDS] = {
                      "'base-node': 'base', 'auto-finalize': %i, 'auto-dismiss': %i}}",
 };
 
-static Job *find_job(void)
-{
-    Job *job;
-
-    job_lock();
-    job = job_get_locked("job");
-    job_unlock();
-    return job;
-}
-
 /* Events: the scenario answers each, as a management program does over QMP. Commands run in the context that no nested loop polls. */
 
 static void complete_bh(void *unused)
@@ -230,7 +218,7 @@ static void start_job(World *world)
     memcpy(world->first_least, world->written, sizeof(world->written));
     scenario_qmp_good(starts[world->kind], !world->manual, !world->manual);
     memcpy(world->first_most, world->issued, sizeof(world->issued));
-    job = find_job();
+    job = scenario_find_job("job");
     if (job) { /* one without auto-dismiss, or one that has something left to do */
         job_lock();
         watch(&job->on_ready, &ready, world, event_answer, complete_bh);
@@ -339,7 +327,7 @@ static void end_job(World *world)
         resume_job(world);
     }
     unthrottle(world);
-    while (find_job()) {
+    while (scenario_find_job("job")) {
         main_loop_wait(false);
     }
 }
@@ -418,8 +406,7 @@ static void run(FuzzInput *in)
     scenario_begin_named(&world.scenario, threads);
     add_disks(&world);
     world.blk = scenario_new_backend(&world.scenario, flags & 16 ? 0 : 1, bdrv_find_node("disk"));
-    if (world.kind ==
-        BACKUP) { /* as a guest's device: bdrv_insert_node() asserts that nobody lets itself be moved (docs/qemu-lane.md) */
+    if (world.kind == BACKUP || world.kind == STREAM) { /* as a guest's device is; docs/findings.md, L2 */
         blk_set_allow_aio_context_change(world.blk, false);
     }
     if (early) {

@@ -1,7 +1,9 @@
-/* See scenario_image.h. The format of qcow2 is that of QEMU's docs/interop/qcow2. */
+/* See scenario_image.h. The format of qcow2 is that of QEMU's docs/interop/qcow2, that of vmdk VMware's "Virtual Disk Format". */
 #include "fuzz/qemu/scenario_image.h"
 
 #include "qemu/bswap.h"
+
+#define VMDK_SECTOR 512u
 
 enum { HEADER, REFCOUNT_TABLE, REFCOUNT_BLOCK, L1_TABLE, CLUSTERS };
 
@@ -43,6 +45,24 @@ void scenario_make_qcow2(const char *name, unsigned cluster_bits, uint64_t disk_
         stw_be_p(image + REFCOUNT_BLOCK * cluster + 2 * i, 1);
     }
     make_file(name, image, CLUSTERS * cluster);
+}
+
+void scenario_make_vmdk(const char *name, const size_t *extent_bytes, unsigned extent_count)
+{
+    g_autoptr(GString) descriptor = g_string_new("# Disk DescriptorFile\n"
+                                                 "version=1\n"
+                                                 "CID=01234567\n"
+                                                 "parentCID=ffffffff\n"
+                                                 "createType=\"twoGbMaxExtentFlat\"\n");
+
+    for (unsigned i = 0; i < extent_count; i++) {
+        char extent[] = { 'e', (char)('0' + i), '\0' };
+
+        fuzz_check(i < 10 && extent_bytes[i] % VMDK_SECTOR == 0);
+        scenario_make_raw(extent, extent_bytes[i], 0);
+        g_string_append_printf(descriptor, "RW %zu FLAT \"%s\" 0\n", extent_bytes[i] / VMDK_SECTOR, extent);
+    }
+    make_file(name, descriptor->str, descriptor->len);
 }
 
 int scenario_pattern(const uint8_t *buffer, size_t bytes)

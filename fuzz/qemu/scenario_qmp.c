@@ -77,6 +77,47 @@ void scenario_qmp_good(const char *format, ...)
     qobject_unref(answer);
 }
 
+typedef struct Command {
+    QObject *request;
+    QDict *answer; /* NULL: not yet */
+} Command;
+
+static void coroutine_fn command_entry(void *opaque)
+{
+    Command *command = opaque;
+
+    command->answer = qmp_dispatch(&qmp_commands, command->request, false, NULL);
+}
+
+bool scenario_qmp_coroutine(const char *format, ...)
+{
+    Command command = { 0 };
+    va_list arguments;
+    bool good;
+
+    va_start(arguments, format);
+    command.request = qobject_from_vjsonf_nofail(format, arguments);
+    va_end(arguments);
+    aio_co_enter(iohandler_get_aio_context(), qemu_coroutine_create(command_entry, &command));
+    while (!command.answer) {
+        main_loop_wait(false);
+    }
+    good = !qdict_haskey(command.answer, "error");
+    qobject_unref(command.answer);
+    qobject_unref(command.request);
+    return good;
+}
+
+Job *scenario_find_job(const char *id)
+{
+    Job *job;
+
+    job_lock();
+    job = job_get_locked(id);
+    job_unlock();
+    return job;
+}
+
 /* All of them: the scenario's, and those that jobs have put in. */
 static size_t count_nodes(void)
 {

@@ -8,6 +8,8 @@
 
 #include "fuzz/qemu/scenario.h"
 
+#include "qemu/job.h"
+
 /* Register the daemon's commands, and set up what sends events. Once, before any command. */
 void scenario_qmp_begin(void);
 
@@ -22,6 +24,12 @@ bool scenario_qmp(const char *format, ...) G_GNUC_PRINTF(1, 2);
 
 /* The same for one that must succeed. */
 void scenario_qmp_good(const char *format, ...) G_GNUC_PRINTF(1, 2);
+
+/* The same for a command that is a coroutine, such as block_resize: it runs in one, as the dispatcher is one, and main serves it. */
+bool scenario_qmp_coroutine(const char *format, ...) G_GNUC_PRINTF(1, 2);
+
+/* The job of this name; NULL: none, or none any more. */
+Job *scenario_find_job(const char *id);
 
 /* A node of the file driver on an image of scenario_image.h: with worker threads, or O_DIRECT on Linux AIO. */
 void scenario_add_file(const char *node, const char *file, bool native);
