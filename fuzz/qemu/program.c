@@ -15,13 +15,12 @@
 #include "block/block.h"
 #include "check/check.h"
 #include "check/given.h"
-#include "crypto/init.h"
 #include "fuzz/program.h"
+#include "fuzz/qemu/scenario.h"
 #include "os/os.h"
 #include "qapi/error.h"
 #include "qemu/coroutine_int.h"
 #include "qemu/main-loop.h"
-#include "qemu/module.h"
 #include "qemu/rcu.h"
 #include "qemu/thread.h"
 #include "report/report.h"
@@ -297,10 +296,7 @@ static void describe_fds(char *text, size_t size)
 
 static void init(void)
 {
-    module_call_init(MODULE_INIT_QOM);
-    module_call_init(MODULE_INIT_TRACE);
-    qcrypto_init(&error_fatal);
-    bdrv_init();
+    scenario_init_qemu();
     g_main_context_default();
     report_set_foreign_root(LANE_SOURCE "/");
     report_set_coroutines(enumerate_coroutines);

@@ -15,7 +15,7 @@
 #define CLUSTER      (1 << CLUSTER_BITS)
 #define DISK_BYTES   4096
 #define READERS_MAX  2u
-#define INTERVAL_S   1 /* QEMU has 600 by default; but the clock may run ahead, and an execution has a day of it */
+#define INTERVAL_S   SCENARIO_INTERVAL_S
 
 typedef struct World {
     Scenario scenario;

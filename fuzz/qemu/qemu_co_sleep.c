@@ -9,7 +9,7 @@
 #include "fuzz/qemu/scenario.h"
 
 #define SLEEPERS_MAX 3u
-#define INTERVAL_NS  NANOSECONDS_PER_SECOND
+#define INTERVAL_NS  (SCENARIO_INTERVAL_S * NANOSECONDS_PER_SECOND)
 
 typedef struct Sleeper {
     QemuCoSleep sleep;

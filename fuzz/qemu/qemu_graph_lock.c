@@ -16,8 +16,7 @@ typedef struct World {
     Scenario scenario;
     BlockBackend *blk;
     BlockDriverState *disk; /* NULL: the plainest scenario has no node at all */
-    /* For the invariants: no points, and no part of the program. */
-    int readers, writing;
+    ScenarioCounter readers, writing; /* for the invariants */
 } World;
 
 typedef struct Reader {
@@ -33,16 +32,16 @@ static void coroutine_fn read_section(Reader *reader)
     World *world = reader->world;
 
     bdrv_graph_co_rdlock();
-    world->readers++;
-    fuzz_check(!world->writing);
+    scenario_count(&world->readers, 1);
+    fuzz_check(scenario_count(&world->writing, 0) == 0);
     if (reader->asks) {
         fuzz_check(bdrv_co_getlength(world->disk) == DISK_BYTES);
     }
     if (reader->pauses) {
         scenario_pause();
     }
-    fuzz_check(!world->writing);
-    world->readers--;
+    fuzz_check(scenario_count(&world->writing, 0) == 0);
+    scenario_count(&world->readers, -1);
     bdrv_graph_co_rdunlock();
 }
 
@@ -59,13 +58,13 @@ static void coroutine_fn reader_entry(void *opaque)
 
 static void write_section(World *world)
 {
-    if (world->readers) {
+    if (scenario_count(&world->readers, 0)) {
         fuzz_reached("writer-comes-while-readers-read");
     }
     bdrv_graph_wrlock();
-    world->writing = 1;
-    fuzz_check(world->readers == 0);
-    world->writing = 0;
+    scenario_count(&world->writing, 1);
+    fuzz_check(scenario_count(&world->readers, 0) == 0);
+    scenario_count(&world->writing, -1);
     bdrv_graph_wrunlock();
 }
 

@@ -1,10 +1,21 @@
 #include "fuzz/qemu/scenario.h"
 
+#include "crypto/init.h"
+#include "qemu/module.h"
+
 typedef struct Started {
     Scenario *scenario;
     void (*function)(void *);
     void *opaque;
 } Started;
+
+void scenario_init_qemu(void)
+{
+    module_call_init(MODULE_INIT_QOM);
+    module_call_init(MODULE_INIT_TRACE);
+    qcrypto_init(&error_fatal);
+    bdrv_init();
+}
 
 void scenario_begin(Scenario *scenario, unsigned thread_count)
 {

@@ -29,6 +29,25 @@
 
 #define SCENARIO_THREADS_MAX 4u
 
+/*
+ * How long a sleep lasts that somebody is to end. A second of virtual time costs nothing, and each execution has a day of it; on real threads it is
+ * as long as the caches' in QEMU by default, so that a wake which is lost shows itself as a hang.
+ */
+#ifdef LANE_NATIVE
+#define SCENARIO_INTERVAL_S 600
+#else
+#define SCENARIO_INTERVAL_S 1
+#endif
+
+/* A counter for invariants: no scheduling point, and no order between threads that a sanitizer could take for the program's. Any thread. */
+typedef _Atomic int ScenarioCounter;
+
+/* Add to it; returns its new value. */
+static inline int scenario_count(ScenarioCounter *counter, int change)
+{
+    return __c11_atomic_fetch_add(counter, change, __ATOMIC_RELAXED) + change;
+}
+
 typedef struct Scenario {
     IOThread *threads[SCENARIO_THREADS_MAX];
     unsigned thread_count;
@@ -37,6 +56,9 @@ typedef struct Scenario {
     QemuCond ended;
     unsigned running; /* under lock */
 } Scenario;
+
+/* What QEMU sets up once, without threads and descriptors: for the program that runs a target, before all others. */
+void scenario_init_qemu(void);
 
 /* Start thread_count (0 to SCENARIO_THREADS_MAX) io threads. */
 void scenario_begin(Scenario *scenario, unsigned thread_count);

@@ -93,7 +93,7 @@ class LaneTest(unittest.TestCase):
         self.refused("no path with a space", self.tree("two words"))
 
     def test_an_unknown_flavour(self):
-        self.refused("unknown flavour 'msan'; there are: plain, asan", self.tree(), "--flavour", "msan")
+        self.refused("unknown flavour 'msan'; there are: plain, asan, native", self.tree(), "--flavour", "msan")
 
     def test_an_unknown_target(self):
         self.refused("unknown target 'qemu_nothing'", self.tree(), "qemu_nothing")
@@ -114,6 +114,24 @@ class LaneTest(unittest.TestCase):
 
     def test_targets_may_follow_options(self):
         self.refused("unknown target 'qemu_nothing'", self.tree(), "--flavour", "asan", "qemu_nothing")
+
+    # ---- flavours
+
+    def configured(self, flavour):
+        """The words that configure is given."""
+        self.shim("meson", "echo 1.7.0")
+        tree = self.tree(flavour, configure='echo "ERROR: $*"; exit 1')
+        return self.refused("does not configure", tree, "--flavour", flavour)
+
+    def test_simulated_flavours_have_our_header_of_atomics_and_native_has_not(self):
+        for flavour in qemubuild.FLAVOURS:
+            with self.subTest(flavour):
+                self.assertEqual(qemubuild.OUR_HEADERS in self.configured(flavour), flavour != "native")
+
+    def test_a_sanitizer_is_asked_of_qemus_configure(self):
+        for flavour, option in (("asan", "--enable-asan"), ("plain", None), ("native", None)):
+            with self.subTest(flavour):
+                self.assertEqual(set(re.findall(r"--enable-.san", self.configured(flavour))), {option} if option else set())
 
     # ---- what is missing
 

@@ -24,6 +24,7 @@ import merging
 import orders
 import ossfuzz
 import qemubuild
+import stress
 import tidy
 from common import BUILD, ROOT, CannotRun, call, check_disk, last_lines, relative, run_main
 from replaying import LINE, Comparison, corpus_files, replay
@@ -378,6 +379,22 @@ def lane(tally, source):
             lane_target(tally, f"{program.name} on {source}", program, pathlib.Path(folder))
 
 
+def lane_flavours(tally, source):
+    """Real threads run the lane's scenarios."""
+    target = "qemu_co_sleep"
+    status, output = call([ROOT / "tools" / "qemu-lane", source, "--flavour", "native", target])
+    tally.case(f"tools/qemu-lane {source} --flavour native {target}", status == 0, output)
+    if status:
+        return
+    native, = [ROOT / line for line in output.splitlines() if "/wakefuzz/" in line]
+    with tempfile.TemporaryDirectory(prefix="wakefuzz-") as folder:
+        try:
+            start = stress.run_start(native, 1, 5, 10, folder)  # it may find what the tree has
+            tally.case(f"{native.name} native on {source}: scenarios are run", start.shown or start.runs, start.output)
+        except CannotRun as error:
+            tally.case(f"{native.name} native on {source}", False, str(error))
+
+
 def conformance(tally, source):
     """Core and QEMU do the same."""
     try:
@@ -503,6 +520,10 @@ def run(tally, quick, trees):
         tally.section("the lane: " + ", ".join(trees))
         for tree in trees:
             lane(tally, tree)
+            if quick:
+                tally.leave_out(f"flavour native of the lane on {tree}", QUICK)
+            else:
+                lane_flavours(tally, tree)
             conformance(tally, tree)
         tally.end_section()
     else:

@@ -1,7 +1,8 @@
 """
 tools/qemu-lane: the hunt on QEMU's own code, in a source tree of the user's.
 
-Exit status: 0 built (and with --starts each start found something), 1 a start found nothing, 2 it could not run.
+Exit status: 0 built (and with --starts each start found something), 1 a start found nothing, 2 it could not run. What starts in flavour native
+find is not judged.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import build
 import detection
 import qemubuild
 import show
+import stress
 from common import BUILD, CannotRun, check_disk, relative, run_main
 from fuzzrun import FuzzRun
 
@@ -42,10 +44,14 @@ def parse(arguments):
                     epilog="Exit status: 0 built, and each start found something; 1 some did not; 2 could not run.")
     parser.add_argument("source", metavar="SRC_DIR", help="the root of QEMU's sources")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="default: all that this tree has the code for")
-    parser.add_argument("--flavour", action="append", metavar="F", help="plain or asan; may be repeated (default plain)")
+    parser.add_argument("--flavour", action="append", metavar="F", 
+                        help=f"{', '.join(qemubuild.FLAVOURS)}; may be repeated (default plain); native: real threads, real kernel")
     parser.add_argument("--jobs", type=number, default=os.cpu_count() or 1, metavar="N", help="compilers, or fuzzers, at once (default: CPUs)")
-    parser.add_argument("--starts", type=number, metavar="N", help="then start each target N times from an empty corpus, and print a table")
+    parser.add_argument("--starts", type=number, metavar="N", 
+                        help="then start each target N times, from an empty corpus, or native under stress-ng, and print a table")
     parser.add_argument("--time", type=number, default=60, metavar="SECONDS", help="at most, for each start (default 60)")
+    parser.add_argument("--hang", type=number, default=10, metavar="SECONDS", help="native: a scenario that takes longer hangs (default 10)")
+    parser.add_argument("--stressors", type=number, default=os.cpu_count() or 1, metavar="N", help="native: of stress-ng (default: CPUs)")
     parser.add_argument("--markdown", metavar="FILE", help="write the table there too")
     options = parser.parse_intermixed_args(arguments)  # targets may follow options
     options.flavour = list(dict.fromkeys(options.flavour or ["plain"]))
@@ -96,9 +102,9 @@ def row(target, flavour, starts):
             figure(statistics.median, inside, show.seconds), max(map(sentence, good), key=list(map(sentence, good)).count) if good else "-")
 
 
-def start_all(options, places, names):
+def start_all(options, places, names, progress):
+    """Rows of starts from an empty corpus, and whether each found something."""
     rows, complete = [], True
-    progress = show.Progress(sys.stderr)
     folder = tempfile.mkdtemp(prefix="wakefuzz-")
     try:
         for flavour, place in places:
@@ -110,12 +116,41 @@ def start_all(options, places, names):
                 progress.say(f"{target} {flavour}: {rows[-1][2]}, {rows[-1][3]}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(show.table(HEADS, rows, RIGHT))
+    return rows, complete
+
+
+def stress_all(options, place, names, progress):
+    """Rows of starts on real threads. The stacks of the first thing that each target shows are printed."""
+    rows = []
+    with stress.stressed(options.stressors) as folder:
+        for target in names:
+            program = qemubuild.program(place, target, replay=True)
+            starts = [stress.run_start(program, seed, options.time, options.hang, folder) for seed in range(1, options.starts + 1)]
+            rows.append((target, *stress.row("native", starts, options.hang)))
+            progress.say("  ".join(map(str, rows[-1])))
+            progress.say(next((start.output for start in starts if start.shown), "").rstrip())
+    return rows
+
+
+def print_tables(options, tables):
+    print("\n\n".join(show.table(*table) for table in tables))
     if options.markdown:
         try:
-            pathlib.Path(options.markdown).write_text(show.markdown(HEADS, rows, RIGHT), "utf-8")
+            pathlib.Path(options.markdown).write_text("\n".join(show.markdown(*table) for table in tables), "utf-8")
         except OSError as error:
             raise CannotRun(f"cannot write {options.markdown}: {error.strerror}") from error
+
+
+def run_starts(options, places, names):
+    tables, complete, progress = [], True, show.Progress(sys.stderr)
+    simulated = [(flavour, place) for flavour, place in places if flavour in qemubuild.SIMULATED]
+    if simulated:
+        rows, complete = start_all(options, simulated, names, progress)
+        tables.append((HEADS, rows, RIGHT))
+    if len(simulated) < len(places):
+        rows = stress_all(options, dict(places)["native"], names, progress)
+        tables.append((("target", *stress.HEADS), rows, [column + 1 for column in stress.RIGHT]))
+    print_tables(options, tables)
     return 0 if complete else 1
 
 
@@ -132,7 +167,7 @@ def build_all(options, source, version, names):
             qemubuild.link_targets(source, place, flavour, names)
             places.append((flavour, place))
             for target in names:
-                print(relative(qemubuild.program(place, target)))
+                print(relative(qemubuild.program(place, target, replay=flavour not in qemubuild.SIMULATED)))
     except OSError as error:
         check_disk(BUILD)
         raise CannotRun(f"cannot build in {BUILD}: {error.strerror} ({error.filename})") from error
@@ -162,7 +197,7 @@ def main(arguments):
     build.ensure_setup()
     qemubuild.check_needs()
     places = build_all(options, source, version, names)
-    return start_all(options, places, names) if options.starts else 0
+    return run_starts(options, places, names) if options.starts else 0
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ BOTH = ROOT / "fuzz" / "both"  # one source for the core and for QEMU
 QEMU = BUILD / "qemu"
 MESON = QEMU / "meson"  # where tools/setup --qemu puts a newer one
 MESON_LEAST = (1, 5)
-FLAVOURS = ("plain", "asan")
-SIMULATED = ("plain", "asan", "tsan")  # native has real threads and the real kernel, and none of our headers
+FLAVOURS = ("plain", "asan", "native")
+SIMULATED = ("plain", "asan")  # native has real threads and the real kernel, and none of our headers
 
 # Where QEMU's code meets the simulator: the linker sends calls of these to fuzz/qemu/program.c.
 WRAPPED = ("qemu_alloc_stack", "qemu_free_stack", "qemu_coroutine_new", "qemu_coroutine_delete", "qemu_coroutine_create",
@@ -46,6 +46,7 @@ CONFIGURED = "wakefuzz-configured"  # in a build of QEMU's: with which options
 DRIVER = "fuzz/libdriver.a"
 PROBE = "fuzz/libprobe.a"  # of a replay program: only what it uses
 OURS = (DRIVER, "src/report/libreport.a", "src/check/libcheck.a", "src/os/libos.a", "src/sched/libsched.a")
+OURS_WORDS = {"native": ["-DLANE_NATIVE"]}  # how targets are compiled, beside QEMU's own words
 OURS_FOLDER = "wakefuzz"  # in a build of QEMU's: our objects and programs; it is there when QEMU's objects are complete
 
 
@@ -337,8 +338,7 @@ def link_targets(source, place, flavour, names):
     runners, libraries = _runners(flavour), our_libraries(flavour) if flavour in SIMULATED else []
     ours = place / OURS_FOLDER
     words, link = _compile_command(place), _link_command(place)
-    if flavour not in SIMULATED:
-        words.append("-DLANE_NATIVE")
+    words += OURS_WORDS.get(flavour, [])
     bare = [word for word in words if not word.startswith("-fsanitize")]  # what watches is never instrumented
     bare.append(f'-DLANE_SOURCE="{source}"')
     for path in sorted(set().union(*runners.values())):
