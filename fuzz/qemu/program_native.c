@@ -1,12 +1,18 @@
 /*
- * QEMU as the program under test in flavour native: nothing of ours is in it. Its main loop cannot be set up twice, so that each scenario is a
- * child, which QEMU's handler of fork() gives a thread for call_rcu.
+ * QEMU as the program under test in flavour native: nothing of ours is in it, and what targets ask of the simulated OS is not done. Its main loop
+ * cannot be set up twice, so that each scenario is a child, which QEMU's handler of fork() gives a thread for call_rcu.
  */
 #include "fuzz/qemu/scenario.h"
 
 #include <signal.h>
 
 #include "fuzz/native.h"
+#include "os/os.h"
+
+/* The real disk does not fail on demand. */
+void os_aio_set_faults(unsigned faults)
+{
+}
 
 static void init(void)
 {

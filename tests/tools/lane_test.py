@@ -353,6 +353,17 @@ class LinkTest(unittest.TestCase):
                 self.assertEqual(done.returncode, status, done.stdout)
 
 
+class NativeFlavourTest(unittest.TestCase):
+    def test_what_targets_ask_of_the_simulator_is_there_without_it(self):
+        asked = set()
+        for target in qemubuild.targets() + qemubuild.both_targets():
+            for path in (qemubuild.source_of(target), *qemubuild.parts(target)):
+                asked |= set(re.findall(r"\b(?:os|sched|check|report)_\w+(?=\()", path.read_text("utf-8")))
+                asked -= set(re.findall(r"^static [^;(]*?\b(\w+)\(", path.read_text("utf-8"), re.MULTILINE))
+        there = set(re.findall(r"^void (\w+)\(", (ROOT / "fuzz" / "qemu" / "program_native.c").read_text("utf-8"), re.MULTILINE))
+        self.assertEqual(asked, there)
+
+
 class BothTest(unittest.TestCase):
     """One source for core and lane, and no copy of it."""
 
