@@ -165,7 +165,7 @@ static void end_export(World *world)
     scenario_nbd_hang_up(&world->nbd);
     for (unsigned i = 0; i < world->peer_count; i++) {
         scenario_nbd_join(&world->clients[i]);
-        scenario_vhost_join(&world->guests[i]);
+        scenario_vhost_join(&world->guests[i], "disk.raw");
     }
     if (world->is_vhost) {
         scenario_vhost_end(&world->vhost);

@@ -119,7 +119,7 @@ static void clean_up(World *world)
         scenario_nbd_join(&world->peers[i]);
     }
     if (world->has_guest) {
-        scenario_vhost_join(&world->guest);
+        scenario_vhost_join(&world->guest, "guest.raw");
         scenario_vhost_end(&world->vhost);
     }
     user_creatable_cleanup(); /* ends the io threads */

@@ -272,7 +272,7 @@ static uint32_t type_of(const VhostGuest *guest, unsigned slot)
 {
     static const uint32_t types[] = { VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_DISCARD };
 
-    return types[guest->types >> (2 * slot) & 3];
+    return types[guest->types >> (2 * ((slot + guest->round) % DEPTH)) & 3]; /* so that what was written is read */
 }
 
 static uint64_t address_of(const VhostSession *session, const void *place)
@@ -471,6 +471,7 @@ static bool do_rounds(VhostGuest *guest)
         return false;
     }
     for (unsigned round = 0; round < guest->rounds; round++) {
+        guest->round = round;
         if (!do_round(guest, round + 1 == guest->rounds)) {
             return false;
         }
@@ -579,9 +580,15 @@ void scenario_vhost_start(VhostServer *server, VhostGuest *guest)
     qemu_thread_create(&guest->thread, "guest", guest_thread, guest, QEMU_THREAD_JOINABLE);
 }
 
-void scenario_vhost_join(VhostGuest *guest)
+void scenario_vhost_join(VhostGuest *guest, const char *file)
 {
-    if (guest->started) {
-        qemu_thread_join(&guest->thread);
+    if (!guest->started) {
+        return;
+    }
+    qemu_thread_join(&guest->thread);
+    for (unsigned i = 0; i < DEPTH; i++) {
+        uint8_t pattern = scenario_file_pattern(file, (guest->number * DEPTH + i) * BLOCK_BYTES, BLOCK_BYTES);
+
+        fuzz_check(pattern == guest->patterns[i] || (guest->doubts[i] && pattern == (uint8_t)(guest->patterns[i] + 1)));
     }
 }

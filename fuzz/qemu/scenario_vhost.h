@@ -45,8 +45,8 @@ typedef enum VhostEnd {
 
 typedef struct VhostGuest {
     VhostServer *server;
-    unsigned number, sessions, rounds;
-    uint8_t types; /* two bits for each request of a round */
+    unsigned number, sessions, rounds, round;
+    uint8_t types; /* two bits for each request of a round; they change places from round to round */
     VhostEnd end;
     bool event_index; /* notifications by index (VIRTIO_RING_F_EVENT_IDX) */
     bool kicks_often; /* after each request, and without one */
@@ -69,7 +69,7 @@ void scenario_vhost_read(VhostGuest *guest, unsigned number, FuzzInput *in);
 /* Start the guest, which connects to SCENARIO_VHOST_SOCKET. */
 void scenario_vhost_start(VhostServer *server, VhostGuest *guest);
 
-/* Wait for the guest's thread, if it was started. */
-void scenario_vhost_join(VhostGuest *guest);
+/* When the export is gone: wait for the guest's thread, if it was started, and see that the file holds what was written. */
+void scenario_vhost_join(VhostGuest *guest, const char *file);
 
 #endif

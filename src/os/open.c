@@ -32,7 +32,7 @@ REAL_SYMBOL(fopen)
 /* 0: the machine has a file there that O_CREAT|O_TRUNC empties; -ENOENT: nothing, and it can be created; else what open() says. */
 static int look_at_machine(int folder, const char *path, int flags)
 {
-    struct stat status;
+    struct stat status = { 0 }; /* touched before the kernel writes to it: the page may be one that is put back (fuzz/rewind.h) */
     char parent[OS_NAME_BYTES];
     char *slash;
 
