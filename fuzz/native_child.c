@@ -73,14 +73,28 @@ static void start(void)
 
 /* ---- stacks of a child that hangs */
 
+/* clang writes no .debug_aranges: where libdw finds no unit for an address, the units are searched. */
+static Dwarf_Line *line_at(Dwfl_Module *module, Dwarf_Addr pc)
+{
+    Dwarf_Addr bias;
+    Dwarf_Die *unit = dwfl_module_addrdie(module, pc, &bias);
+
+    if (!unit) {
+        do {
+            unit = dwfl_module_nextcu(module, unit, &bias);
+        } while (unit && dwarf_haspc(unit, pc - bias) != 1);
+    }
+    return unit ? dwarf_getsrc_die(unit, pc - bias) : NULL;
+}
+
 static int print_frame(Dwfl_Frame *frame, void *opaque)
 {
     Dwfl *dwfl = opaque;
     Dwarf_Addr pc;
     bool exact;
     Dwfl_Module *module;
-    Dwfl_Line *line;
-    const char *name, *file;
+    Dwarf_Line *line;
+    const char *name;
     int number;
 
     if (!dwfl_frame_pc(frame, &pc, &exact)) {
@@ -89,11 +103,10 @@ static int print_frame(Dwfl_Frame *frame, void *opaque)
     pc -= !exact; /* into the call */
     module = dwfl_addrmodule(dwfl, pc);
     name = module ? dwfl_module_addrname(module, pc) : NULL;
-    line = module ? dwfl_module_getsrc(module, pc) : NULL;
-    file = line ? dwfl_lineinfo(line, NULL, &number, NULL, NULL, NULL) : NULL;
+    line = module ? line_at(module, pc) : NULL;
     fprintf(stderr, "    %s", name ? name : "?");
-    if (file) {
-        fprintf(stderr, " (%s:%d)", file, number);
+    if (line && dwarf_lineno(line, &number) == 0) {
+        fprintf(stderr, " (%s:%d)", dwarf_linesrc(line, NULL, NULL), number);
     }
     fprintf(stderr, "\n");
     return DWARF_CB_OK;

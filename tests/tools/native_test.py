@@ -33,7 +33,7 @@ class NativeTest(unittest.TestCase):
         cls.addClassCleanup(shutil.rmtree, cls.folder)
         cls.program = cls.folder / "program"
         flags = subprocess.run(["pkg-config", "--cflags", "--libs", "glib-2.0"], capture_output=True, encoding="ascii", check=True).stdout
-        subprocess.run(["cc", "-g", "-O1", "-fno-omit-frame-pointer", "-D_GNU_SOURCE", f"-I{ROOT}", "-o", cls.program, *SOURCES,
+        subprocess.run(["clang-19", "-g", "-O1", "-fno-omit-frame-pointer", "-D_GNU_SOURCE", f"-I{ROOT}", "-o", cls.program, *SOURCES,
                         *shlex.split(flags), "-ldw", "-pthread"], check=True)
 
     def run_it(self, *arguments, cwd=None):
