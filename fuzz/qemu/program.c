@@ -215,6 +215,25 @@ WRAPPED(void, drain_call_rcu, void)
     __real_drain_call_rcu();
 }
 
+/* ---- barriers, told to TSan: see override/qemu/atomic.h */
+
+#ifdef CONFIG_TSAN
+#undef lane_barrier
+void lane_barrier(int order);
+
+void lane_barrier(int order)
+{
+    static char all;
+
+    if (order != __ATOMIC_RELEASE) {
+        __tsan_acquire(&all);
+    }
+    if (order != __ATOMIC_ACQUIRE && order != __ATOMIC_CONSUME) {
+        __tsan_release(&all);
+    }
+}
+#endif
+
 /* ---- sleeps: a wake that others give ends the sleep that is under way, or the next one; the timer's is not given */
 
 static __thread QemuCoSleep *giving;

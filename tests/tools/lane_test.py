@@ -93,7 +93,7 @@ class LaneTest(unittest.TestCase):
         self.refused("no path with a space", self.tree("two words"))
 
     def test_an_unknown_flavour(self):
-        self.refused("unknown flavour 'msan'; there are: plain, asan, native", self.tree(), "--flavour", "msan")
+        self.refused("unknown flavour 'msan'; there are: plain, asan, tsan, native", self.tree(), "--flavour", "msan")
 
     def test_an_unknown_target(self):
         self.refused("unknown target 'qemu_nothing'", self.tree(), "qemu_nothing")
@@ -129,9 +129,20 @@ class LaneTest(unittest.TestCase):
                 self.assertEqual(qemubuild.OUR_HEADERS in self.configured(flavour), flavour != "native")
 
     def test_a_sanitizer_is_asked_of_qemus_configure(self):
-        for flavour, option in (("asan", "--enable-asan"), ("plain", None), ("native", None)):
+        for flavour, option in (("asan", "--enable-asan"), ("tsan", "--enable-tsan"), ("plain", None), ("native", None)):
             with self.subTest(flavour):
                 self.assertEqual(set(re.findall(r"--enable-.san", self.configured(flavour))), {option} if option else set())
+
+    def test_what_tsan_is_not_to_watch_is_named_with_a_reason_each(self):
+        self.assertIn("-fsanitize-ignorelist=" + str(ROOT / "fuzz/qemu/tsan.ignore"), self.configured("tsan"))
+        before, names = "", []
+        for line in (ROOT / "fuzz/qemu/tsan.ignore").read_text("ascii").splitlines():
+            if line.startswith("fun:"):
+                self.assertTrue(before.startswith(("# ", "fun:")), f"no reason above {line}")
+                names.append(line)
+            before = line
+        self.assertEqual(len(set(names)), len(names))
+        self.assertNotEqual(names, [])
 
     # ---- what is missing
 
@@ -310,7 +321,7 @@ class LaneTest(unittest.TestCase):
         (place / qemubuild.OURS_FOLDER).mkdir(parents=True)
         (place.parent / "source").write_text(str(tree.resolve()), "utf-8")
         (place / qemubuild.CONFIGURED).write_text("--disable-vmdk", "utf-8")
-        self.assertIn("was configured with other options: it is made anew", self.refused("does not configure", tree))
+        self.assertIn("was configured with other options, or not to its end: it is made anew", self.refused("does not configure", tree))
         self.assertEqual(self.built(), ["qemu"])
 
     def test_the_sources_are_not_written_to(self):

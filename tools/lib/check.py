@@ -380,19 +380,22 @@ def lane(tally, source):
 
 
 def lane_flavours(tally, source):
-    """Real threads run the lane's scenarios."""
+    """Real threads run the lane's scenarios; under TSan an execution has one hash."""
     target = "qemu_co_sleep"
-    status, output = call([ROOT / "tools" / "qemu-lane", source, "--flavour", "native", target])
-    tally.case(f"tools/qemu-lane {source} --flavour native {target}", status == 0, output)
+    status, output = call([ROOT / "tools" / "qemu-lane", source, "--flavour", "native", "--flavour", "tsan", target])
+    tally.case(f"tools/qemu-lane {source} --flavour native --flavour tsan {target}", status == 0, output)
     if status:
         return
-    native, = [ROOT / line for line in output.splitlines() if "/wakefuzz/" in line]
+    native, tsan = [ROOT / line for line in output.splitlines() if "/wakefuzz/" in line]
     with tempfile.TemporaryDirectory(prefix="wakefuzz-") as folder:
         try:
             start = stress.run_start(native, 1, 5, 10, folder)  # it may find what the tree has
             tally.case(f"{native.name} native on {source}: scenarios are run", start.shown or start.runs, start.output)
         except CannotRun as error:
             tally.case(f"{native.name} native on {source}", False, str(error))
+        empty = pathlib.Path(folder) / "empty"
+        empty.touch()
+        lane_replay(tally, f"{tsan.name} tsan on {source}: the empty input has one hash", tsan, empty, ["none"])
 
 
 def conformance(tally, source):
@@ -521,7 +524,7 @@ def run(tally, quick, trees):
         for tree in trees:
             lane(tally, tree)
             if quick:
-                tally.leave_out(f"flavour native of the lane on {tree}", QUICK)
+                tally.leave_out(f"flavours native and tsan of the lane on {tree}", QUICK)
             else:
                 lane_flavours(tally, tree)
             conformance(tally, tree)

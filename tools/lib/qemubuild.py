@@ -24,8 +24,8 @@ BOTH = ROOT / "fuzz" / "both"  # one source for the core and for QEMU
 QEMU = BUILD / "qemu"
 MESON = QEMU / "meson"  # where tools/setup --qemu puts a newer one
 MESON_LEAST = (1, 5)
-FLAVOURS = ("plain", "asan", "native")
-SIMULATED = ("plain", "asan")  # native has real threads and the real kernel, and none of our headers
+FLAVOURS = ("plain", "asan", "tsan", "native")
+SIMULATED = ("plain", "asan", "tsan")  # native has real threads and the real kernel, and none of our headers
 
 # Where QEMU's code meets the simulator: the linker sends calls of these to fuzz/qemu/program.c.
 WRAPPED = ("qemu_alloc_stack", "qemu_free_stack", "qemu_coroutine_new", "qemu_coroutine_delete", "qemu_coroutine_create",
@@ -46,7 +46,9 @@ CONFIGURED = "wakefuzz-configured"  # in a build of QEMU's: with which options
 DRIVER = "fuzz/libdriver.a"
 PROBE = "fuzz/libprobe.a"  # of a replay program: only what it uses
 OURS = (DRIVER, "src/report/libreport.a", "src/check/libcheck.a", "src/os/libos.a", "src/sched/libsched.a")
-OURS_WORDS = {"native": ["-DLANE_NATIVE"]}  # how targets are compiled, beside QEMU's own words
+# How targets are compiled, beside QEMU's own words: what they keep for their invariants is no data of the program, which TSan could see in a race.
+OURS_WORDS = {"native": ["-DLANE_NATIVE"],
+              "tsan": ["-mllvm", "-tsan-instrument-memory-accesses=0", "-mllvm", "-tsan-instrument-memintrinsics=0"]}
 OURS_FOLDER = "wakefuzz"  # in a build of QEMU's: our objects and programs; it is there when QEMU's objects are complete
 
 
@@ -210,6 +212,8 @@ def configure_options(source, place, flavour):
     if flavour in SIMULATED:
         flags += " -fsanitize=fuzzer-no-link"
         compiler += f" -iquote {place / OUR_HEADERS} -I{place / OUR_HEADERS}"
+    if flavour == "tsan":
+        flags += f" -fsanitize-ignorelist={LANE / 'tsan.ignore'}"
     options = [f"--python={_python()}", f"--cc={compiler}", "--host-cc=clang-19", *CONFIGURE, f"--extra-cflags={flags}"]
     with contextlib.suppress(OSError):
         known = (source / OPTIONS).read_text("utf-8", "replace")
@@ -264,7 +268,7 @@ def _compile_command(place):
 def _make_objects(source, version, place, flavour, jobs, lock, say):
     options = configure_options(source, place, flavour)
     if place.exists() and not _is_configured(place, options):
-        say(f"{relative(place)} was configured with other options: it is made anew")
+        say(f"{relative(place)} was configured with other options, or not to its end: it is made anew")
         shutil.rmtree(place)
     if not place.exists():
         say(f"configuring QEMU {version} in {relative(place)}")
@@ -282,15 +286,13 @@ def _make_objects(source, version, place, flavour, jobs, lock, say):
 def build_objects(source, version, flavour, jobs, say):
     """
     Configure where that was not done, and compile what the storage daemon is linked from. Returns the folder. One that has never been complete
-    is not left behind; where we were killed in the middle, it is removed by the next to come.
+    is not left behind; where we were killed in the middle, the next to come goes on, or begins again where configuring had not come to its end.
     """
     check_disk(BUILD)
     with build.build_lock(f"qemu-{version}-{flavour}", say) as lock:
         place = folder(source, version, flavour)
         complete = place / OURS_FOLDER
         try:
-            if place.exists() and not complete.exists():
-                shutil.rmtree(place)
             _make_objects(source, version, place, flavour, jobs, lock, say)
             complete.mkdir(exist_ok=True)
         except BaseException:

@@ -5,6 +5,8 @@
  *
  * 1. The point stands before the access; every argument is evaluated once.
  * 2. A site has the name of function, file and expression: constraints of an input name it alike in every flavour.
+ * 3. TSan knows no barriers. To it, what comes before any of them that releases comes before what follows any later one that acquires: that is more
+ *    order than there is, but what only barriers order is no race.
  */
 #ifndef WAKEFUZZ_FUZZ_QEMU_ATOMIC_H
 #define WAKEFUZZ_FUZZ_QEMU_ATOMIC_H
@@ -64,12 +66,24 @@
         lane_r_;                                                                                        \
     })
 
+#if __has_feature(thread_sanitizer)
+void lane_barrier(int order);
+/* On x86 these are barriers of the compiler, as the operation itself is one of the processor: TSan is told. */
+#undef smp_mb__before_rmw
+#define smp_mb__before_rmw() ({ lane_barrier(__ATOMIC_SEQ_CST); })
+#undef smp_mb__after_rmw
+#define smp_mb__after_rmw() ({ lane_barrier(__ATOMIC_SEQ_CST); })
+#else
+#define lane_barrier(order) ((void)0)
+#endif
+
 /* Full barriers are steps that a report shows; the others order nothing that the scheduler could reorder. */
 #define __atomic_thread_fence(order)       \
     ({                                     \
         if ((order) == __ATOMIC_SEQ_CST) { \
             SCHED_FENCE_POINT();           \
         }                                  \
+        lane_barrier(order);               \
         __atomic_thread_fence(order);      \
     })
 
