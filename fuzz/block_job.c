@@ -650,12 +650,12 @@ static void count(void *opaque)
     (*(int *)opaque)++;
 }
 
-/* A bottom half that does not hurry, and a timer that is told to come sooner: both come. */
+/* A bottom half that does not hurry, and a timer that is told to come sooner: both come, once. */
 static void serve_idly(void)
 {
-    int called = 0;
-    QEMUBH *bh = aio_bh_new(qemu_get_aio_context(), count, &called);
-    QEMUTimer *timer = timer_new_ms(QEMU_CLOCK_REALTIME, count, &called);
+    int ran = 0, fired = 0;
+    QEMUBH *bh = aio_bh_new(qemu_get_aio_context(), count, &ran);
+    QEMUTimer *timer = timer_new_ms(QEMU_CLOCK_REALTIME, count, &fired);
 
     qemu_bh_schedule_idle(bh);
     timer_mod_anticipate_ns(timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + SCALE_MS);
@@ -663,9 +663,10 @@ static void serve_idly(void)
     timer_mod(timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + 1000);
     timer_mod_anticipate_ns(timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + SCALE_MS);
     timer_mod_anticipate_ns(timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + 2 * SCALE_MS); /* no: that were later */
-    while (called < 2) {
+    while (!ran || !fired) {
         main_loop_wait(false);
     }
+    fuzz_check(ran == 1 && fired == 1);
     qemu_bh_delete(bh);
     timer_free(timer);
     timer_free(NULL);
