@@ -45,6 +45,7 @@
 
 #include "fuzz/rewind.h"
 #include "report/symbolize.h"
+#include "sched/sched.h"
 
 #define FORKED_PCS 4u /* code addresses that name a call, at most */
 
@@ -158,6 +159,7 @@ uint32_t forked_namer(void *const *pcs, unsigned n)
 
 static void run_here(void (*function)(void))
 {
+    sched_start_clock();
     function();
     fflush(NULL);
     for (unsigned i = 0; i < 2; i++) {

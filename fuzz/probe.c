@@ -123,6 +123,7 @@ static void child(const Recipe *recipes, unsigned first, unsigned count)
     dup2(output, STDERR_FILENO);
     driver_sanitizer_hook = before_sanitizer_report;
     driver_stop_before(step_bound);
+    sched_start_clock();
     sched_set_namer(report_site_namer); /* a program that forks has one that asks the parent, and that waits for us */
     for (unsigned i = first; i < count && !shared->finding && !(i > first && driver_program.forks); i++) {
         const CheckResult *verdict;

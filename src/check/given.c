@@ -207,7 +207,7 @@ static void find_forgotten(void)
 
 bool check_given(const SchedResult *result, CheckResult *verdict)
 {
-    bool stopped = result->outcome == SCHED_TIME_BOUND || result->outcome == SCHED_STEP_BOUND;
+    bool stopped = result->outcome == SCHED_TIME_BOUND || result->outcome == SCHED_STEP_BOUND || result->outcome == SCHED_NO_STEP;
 
     if (stopped) {
         find_forgotten();

@@ -53,6 +53,7 @@ CheckResult check_judge(const SchedResult *result)
         break;
     case SCHED_STEP_BOUND:
     case SCHED_TIME_BOUND:
+    case SCHED_NO_STEP:
         (void)(check_given(result, &verdict) || check_livelock(result, &verdict));
         break;
     case SCHED_STACK_OVERFLOW:

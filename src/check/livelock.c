@@ -1,6 +1,6 @@
 /*
  * Oracle: livelock. The step bound, or the bound of virtual time, was reached. The loop at the end of the trace is
- * named: whoever is in it runs without getting anywhere.
+ * named: whoever is in it runs without getting anywhere. Or a thread went round without a step, in plain code: its stack names the loop.
  */
 #include <stdlib.h>
 
@@ -51,8 +51,12 @@ bool check_livelock(const SchedResult *result, CheckResult *verdict)
     CheckTrace trace = check_trace();
 
     verdict->verdict = CHECK_LIVELOCK;
-    name_loop(trace, verdict);
     verdict->culprit = result->culprit;
+    if (result->outcome == SCHED_NO_STEP) {
+        check_say(verdict, "no step in %u s of processor time", SCHED_NO_STEP_S);
+        return true;
+    }
+    name_loop(trace, verdict);
     if (!verdict->culprit && trace.count) {
         verdict->culprit = sched_thread_by_id(trace.steps[trace.count - 1].thread);
     }

@@ -91,15 +91,15 @@ static void *thread_main(void *opaque)
 
 int os_thread_create(pthread_t *handle, bool detached, void *(*function)(void *), void *argument)
 {
-    OsThread *record;
+    OsThread *record, *creator;
     SchedThread *thread;
 
     if (sched_thread_count() >= SCHED_THREADS_MAX - 1) {
         return EAGAIN;
     }
-    os_thread_self(); /* the first record belongs to thread 0 */
+    creator = os_thread_self(); /* the first record belongs to thread 0 */
     record = &threads[thread_count++];
-    *record = (OsThread){ .function = function, .argument = argument, .detached = detached };
+    *record = (OsThread){ .function = function, .argument = argument, .mask = creator->mask, .detached = detached };
     thread = sched_thread_create(thread_main, record);
     record->thread = thread;
     *sched_thread_slot(thread) = record;

@@ -3,6 +3,7 @@
 #define WAKEFUZZ_OS_THREAD_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -19,6 +20,7 @@ typedef struct OsThread {
     struct OsThread *joiner;           /* who sleeps in pthread_join() for this thread */
     int (*c11_function)(void *);       /* of thrd_create() */
     unsigned once_depth;               /* pthread_once() routines that this thread is running */
+    sigset_t mask; /* of signals that it blocks */
     bool detached;
     bool joined;
 } OsThread;

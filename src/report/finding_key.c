@@ -154,13 +154,14 @@ static uint32_t first_looper(CheckTrace trace, size_t first)
  * Where a thread was when its steps were used up says little: it goes round. What it was called for says more, unless it is an event
  * loop, that is there for everything; then what it does counts.
  */
-static void say_loop(Text *text, const ReportFacts *facts)
+static void say_loop(Text *text, const ReportFinding *finding, const ReportFacts *facts)
 {
     CheckTrace trace = check_trace();
     size_t looked_at = trace.count / LOOP_PART < LOOP_STEPS ? trace.count / LOOP_PART
                                                             : LOOP_STEPS; /* whatever the step bound is */
     size_t first = trace.count - looked_at;
-    uint32_t looper = first_looper(trace, first);
+    bool without_steps = finding->result->outcome == SCHED_NO_STEP;
+    uint32_t looper = without_steps ? facts->culprit : first_looper(trace, first);
     const char *called = NULL;
     Functions set = { .count = 0 };
 
@@ -172,7 +173,7 @@ static void say_loop(Text *text, const ReportFacts *facts)
         }
     }
     text_add(text, " in=%s", called ? called : "scenario");
-    if (called && looper == 0) {
+    if ((called && looper == 0) || without_steps) {
         return;
     }
     for (size_t i = first; i < trace.count; i++) {
@@ -199,7 +200,7 @@ void report_finding_key(const ReportFinding *finding, char key[REPORT_KEY_BYTES]
         say_deadlock(&text, &facts);
         break;
     case CHECK_LIVELOCK:
-        say_loop(&text, &facts);
+        say_loop(&text, finding, &facts);
         break;
     case CHECK_STACK_OVERFLOW:
         if (facts.recursion.length) {

@@ -45,6 +45,9 @@ void report_add_end(Text *text, const SchedResult *result, unsigned asleep)
         text_add(text, "stopped after %llu step%s, at ", steps, plural(steps));
         text_add_duration(text, result->time_ns);
         break;
+    case SCHED_NO_STEP:
+        text_add(text, "stopped after %llu step%s, in a loop without any", steps, plural(steps));
+        break;
     case SCHED_DONE:
         text_add(text, "ended after %llu step%s", steps, plural(steps));
         break;

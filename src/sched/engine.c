@@ -332,6 +332,7 @@ const SchedResult *sched_run(void (*function)(void *), void *argument, const Sch
     SchedThread *first;
 
     begin(plan, limits);
+    engine.executions++;
     engine.running = true;
     engine_release(&engine.root);
     first = sched_thread_create(run_body, &body);

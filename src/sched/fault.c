@@ -1,19 +1,25 @@
 /*
- * Faults: a hit of a stack's guard page ends the execution as a stack overflow; every other signal goes to the handlers that were
- * there before (a sanitizer's, the fuzzing engine's).
+ * What ends an execution between two points. Faults: a hit of a stack's guard page ends the execution as a stack overflow; every other signal
+ * goes to the handlers that were there before (a sanitizer's, the fuzzing engine's). And a clock: a thread that goes round without ever
+ * coming to a point would never give way, and no bound of steps would be reached.
  *
- * The handler runs on its own signal stack, as the fiber's is used up, and leaves it by switching to the kernel thread's context.
+ * The handlers run on their own signal stack, as the fiber's may be used up, and leave it by switching to the kernel thread's context. The
+ * clock counts the processor time that the process spends in user code: what a machine does beside it does not matter, and nothing
+ * happens after the last step that could make the trace another one.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <ucontext.h>
 
 #include "sched/engine.h"
 
 #define SIGNAL_STACK_BYTES (256u << 10)
+#define TICK_S             (SCHED_NO_STEP_S / 2)
 
 static struct sigaction previous[2];
 static const int signals[2] = { SIGSEGV, SIGBUS };
@@ -48,6 +54,57 @@ static void on_fault(int signal_number, siginfo_t *info, void *context)
     sched_end(SCHED_STACK_OVERFLOW, self);
 }
 
+/* ---- the clock */
+
+static struct {
+    uint64_t execution, steps;
+    unsigned ticks; /* since it took its last step */
+} watched;
+
+static void on_tick(int signal_number, siginfo_t *info, void *context)
+{
+    SchedThread *self = sched_self_;
+    const ucontext_t *machine = context;
+
+    (void)signal_number;
+    (void)info;
+    if (!self || !sched_engine_.running || sched_engine_.ended || self->passthrough) {
+        watched.ticks = 0;
+        return;
+    }
+    if (watched.execution != sched_engine_.executions || watched.steps != sched_trace_.count) {
+        watched.execution = sched_engine_.executions;
+        watched.steps = sched_trace_.count;
+        watched.ticks = 0;
+        return;
+    }
+    if (++watched.ticks * TICK_S < SCHED_NO_STEP_S) {
+        return;
+    }
+    watched.ticks = 0;
+    self->fault_frame = (void *)machine->uc_mcontext.gregs[REG_RBP];
+    self->fault_pc = (void *)machine->uc_mcontext.gregs[REG_RIP];
+    sched_end(SCHED_NO_STEP, self);
+}
+
+void sched_start_clock(void)
+{
+    const struct itimerval each = { .it_interval = { .tv_sec = TICK_S }, .it_value = { .tv_sec = TICK_S } };
+
+    setitimer(ITIMER_VIRTUAL, &each, NULL);
+}
+
+/* libc's own: ThreadSanitizer puts signals off until the thread's next call of something that it intercepts. */
+static void install_clock(void)
+{
+    struct sigaction action = { .sa_sigaction = on_tick, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART };
+    int (*install)(int, const struct sigaction *, struct sigaction *) = (int (*)(
+        int, const struct sigaction *, struct sigaction *))dlsym(RTLD_NEXT, "sigaction");
+
+    install(SIGVTALRM, &action, NULL);
+    sched_start_clock();
+}
+
 void sched_install_fault_handler(void)
 {
     struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
@@ -65,4 +122,5 @@ void sched_install_fault_handler(void)
     for (int i = 0; i < 2; i++) {
         sigaction(signals[i], &action, &previous[i]);
     }
+    install_clock();
 }

@@ -171,6 +171,7 @@ const SchedSite *sched_site_by_name(uint16_t site); /* NULL when it is a call's 
 /* ---- engine (engine.c) */
 
 typedef struct Engine {
+    uint64_t executions; /* begun */
     bool running;
     bool learning;
     bool calls_named; /* sites of calls are needed */

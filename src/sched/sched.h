@@ -55,6 +55,8 @@ typedef enum SchedWake {
 } SchedWake;
 
 /* How an execution ended. check/ turns these into verdicts. */
+#define SCHED_NO_STEP_S 10u /* seconds of processor time, at least; at most half as much again */
+
 typedef enum SchedOutcome {
     SCHED_DONE,             /* all threads have ended, or the body has returned and nothing is left to run */
     SCHED_QUIESCENT,        /* nobody can run, no timer is armed, somebody has not ended */
@@ -63,6 +65,7 @@ typedef enum SchedOutcome {
     SCHED_TIME_BOUND,       /* too much virtual time */
     SCHED_STACK_OVERFLOW,   /* recursion bound, or guard page hit */
     SCHED_FAILED,           /* sched_fail() */
+    SCHED_NO_STEP,          /* the running thread took none in SCHED_NO_STEP_S: a loop without a point */
 } SchedOutcome;
 
 typedef struct SchedThread SchedThread;
@@ -358,8 +361,10 @@ void sched_set_namer(uint32_t (*namer)(void *const *pcs, unsigned n));
 void sched_forget(const void *memory, size_t bytes);
 
 /* Install the handler that tells a guard page from other faults; the handlers found are called for all others. Call when the
- * fuzzing engine has installed its own. */
+ * fuzzing engine has installed its own. Also starts the clock that ends an execution with SCHED_NO_STEP, by SIGVTALRM; a child of the
+ * process starts its own. */
 void sched_install_fault_handler(void);
+void sched_start_clock(void);
 
 /* What executions record and learn is from now on shared with children of this process: an execution in a child leaves its trace and what
  * the mutator learns from it with the parent, once the child has called sched_share_publish() and the parent sched_share_collect(). Between

@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -150,6 +151,50 @@ static void names(void)
     tid = (long)finish(start(ask_names, &self));
     say("another tid %d, and one way to ask for it %d", tid != gettid(), gettid() == syscall(SYS_gettid));
     pthread_barrier_destroy(&barrier);
+}
+
+/* ---- signal masks */
+
+static void say_mask(const char *who)
+{
+    sigset_t mask;
+
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
+    say("%s: USR1 %d, USR2 %d, KILL %d", who, sigismember(&mask, SIGUSR1), sigismember(&mask, SIGUSR2),
+        sigismember(&mask, SIGKILL));
+}
+
+static void *change_own_mask(void *unused)
+{
+    sigset_t set;
+
+    say_mask("a new thread has its creator's");
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    PTH(pthread_sigmask(SIG_UNBLOCK, &set, NULL));
+    say_mask("unblocked");
+    return unused;
+}
+
+static void signal_masks(void)
+{
+    sigset_t all, old;
+
+    sigemptyset(&all);
+    sigaddset(&all, SIGUSR1);
+    PTH(pthread_sigmask(SIG_BLOCK, &all, &old));
+    say_mask("blocked");
+    finish(start(change_own_mask, NULL));
+    say_mask("another thread's is another");
+    sigfillset(&all);
+    PTH(pthread_sigmask(SIG_SETMASK, &all, NULL));
+    say_mask("set");
+    PTH(pthread_sigmask(SIG_SETMASK, &old, &old));
+    say("what was set before: USR2 %d", sigismember(&old, SIGUSR2));
+    say_mask("set back");
+    PTH(pthread_sigmask(12345, &all, NULL));
+    PTH(pthread_sigmask(12345, NULL, &old));
+    say("refused: %d, errno is EINVAL: %d", sigprocmask(12345, &all, NULL), errno == EINVAL);
 }
 
 /* ---- cleanup handlers and keys: their order is said by the ending thread itself */
@@ -314,6 +359,7 @@ static const OsProgram programs[] = {
     { "/os/thread/joining-each-other", joining_each_other },
     { "/os/thread/detached", detached },
     { "/os/thread/names", names },
+    { "/os/thread/signal-masks", signal_masks },
     { "/os/thread/cleanup-order", cleanup_order },
     { "/os/thread/key-destructors", key_destructors },
     { "/os/thread/destructors-in-the-schedule", destructors_in_the_schedule },

@@ -1,6 +1,8 @@
 /*
  * Every execution ends: step bound, spin loops, recursion, guard pages.
  */
+#include <sys/time.h>
+
 #include "sched_kit.h"
 
 static int object;
@@ -211,6 +213,44 @@ static void test_guard_page(void)
     }
 }
 
+/* ---- a loop without a point */
+
+static volatile unsigned rounds;
+
+static void *spin_without_points(void *unused)
+{
+    SCHED_POINT(SCHED_CALL_OTHER, &object);
+    for (;;) {
+        rounds++;
+    }
+    return unused;
+}
+
+static void spin_body(void *unused)
+{
+    kit_join(kit_spawn(spin_without_points, unused));
+}
+
+/* Also where the process has had many executions: the clock is of the last step. And each time with the same trace. */
+static void test_no_step(void)
+{
+    const struct itimerval faster = { .it_interval = { .tv_usec = 50000 }, .it_value = { .tv_usec = 50000 } };
+    const SchedPlan plan = { 0 };
+    uint64_t hash = 0;
+
+    setitimer(ITIMER_VIRTUAL, &faster, NULL); /* the same number of ticks, a hundredth of the time */
+    for (unsigned i = 0; i < 2; i++) {
+        const SchedResult *result = sched_run(spin_body, NULL, &plan, NULL);
+
+        g_assert_cmpint(result->outcome, ==, SCHED_NO_STEP);
+        g_assert_true(result->culprit == sched_thread_by_id(1));
+        g_assert_true(i == 0 || hash == result->trace_hash);
+        hash = result->trace_hash;
+        kit_run_done(spin_with_yield, NULL, &plan);
+    }
+    sched_start_clock();
+}
+
 int main(int argc, char **argv)
 {
     kit_init(&argc, &argv);
@@ -222,5 +262,6 @@ int main(int argc, char **argv)
     g_test_add_func("/sched/bounds/recursion", test_recursion_bound);
     g_test_add_func("/sched/bounds/recursion-limit", test_recursion_limit);
     g_test_add_func("/sched/bounds/guard-page", test_guard_page);
+    g_test_add_func("/sched/bounds/no-step", test_no_step);
     return g_test_run();
 }
