@@ -14,8 +14,7 @@
 #include "fuzz/qemu/scenario_image.h"
 #include "fuzz/qemu/scenario_qmp.h"
 
-#define DISK           "disk.raw"
-#define OPERATIONS_MAX 4u
+#define DISK "disk.raw"
 
 typedef enum Disk { NOTHING, FILE_WITH_THREADS, FILE_ON_AIO, DISKS } Disk; /* nothing: null-co, which completes at once */
 
@@ -127,12 +126,13 @@ static void run(FuzzInput *in)
     static const char *const nodes[] = { "disk", "file-a", "file-b", NULL };
     uint8_t flags = fuzz_byte(in);
     World world = { .kind = (flags >> 1 & 3) % DISKS };
-    unsigned operation_count = 1 + (flags >> 3) % OPERATIONS_MAX;
+    unsigned operation_count = 1 + (flags >> 3 & 3);
 
     scenario_device_read(&world.device, in);
     scenario_begin_named(&world.scenario, 1 + (flags & 1));
     add_disk(&world);
     world.blk = scenario_new_backend(&world.scenario, 0, world.disk);
+    blk_set_allow_aio_context_change(world.blk, (flags >> 5 & 3) == 3); /* a device does not let others move it, an export may */
     scenario_device_begin(&world.device, &world.scenario, world.blk, world.kind == NOTHING);
     for (unsigned i = 0; i < operation_count; i++) {
         operations[fuzz_choice(in, G_N_ELEMENTS(operations))](&world);

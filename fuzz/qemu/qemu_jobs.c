@@ -59,9 +59,13 @@ static void coroutine_fn write_region(World *world, unsigned region)
 static void coroutine_fn read_region(World *world, unsigned region)
 {
     g_autofree uint8_t *buffer = g_malloc0(REGION_BYTES);
+    int pattern;
 
     fuzz_check(blk_co_pread(world->blk, region * REGION_BYTES, REGION_BYTES, buffer, 0) == 0);
-    fuzz_check(scenario_pattern(buffer, REGION_BYTES) == world->written[region]);
+    pattern = scenario_pattern(buffer, REGION_BYTES);
+    if (pattern != world->written[region]) {
+        fuzz_violated("region %u reads as %d, and the last write was %u", region, pattern, world->written[region]);
+    }
 }
 
 static void coroutine_fn client_entry(void *opaque)

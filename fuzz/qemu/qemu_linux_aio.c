@@ -83,6 +83,7 @@ static void coroutine_fn client_entry(void *opaque)
 static BlockDriverState *open_native(World *world, const char *node, const char *name, bool vmdk)
 {
     QDict *options = qdict_new();
+    Error *error = NULL;
     BlockDriverState *bs;
 
     qdict_put_str(options, "node-name", node);
@@ -96,7 +97,10 @@ static BlockDriverState *open_native(World *world, const char *node, const char 
         qdict_put_str(options, "extents.1.locking", "off");
         qdict_put_str(options, "extents.2.locking", "off");
     }
-    bs = bdrv_open(NULL, NULL, options, BDRV_O_RDWR | BDRV_O_NATIVE_AIO, &error_fatal);
+    bs = bdrv_open(NULL, NULL, options, BDRV_O_RDWR | BDRV_O_NATIVE_AIO, &error);
+    if (!bs) {
+        fuzz_violated("%s: %s", name, error_get_pretty(error));
+    }
     if (world->cached) {
         options = qdict_new();
         qdict_put_bool(options, "cache.direct", false);
