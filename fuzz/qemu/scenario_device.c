@@ -300,7 +300,7 @@ void scenario_device_read(Device *device, FuzzInput *in)
     *device = (Device){ .queue_count = 1 + (flags & 1), .stops = flags & 2 };
     for (unsigned i = 0; i < device->queue_count; i++) {
         device->queues[i].batch = 1 + (flags >> 2) % DEVICE_BATCH_MAX;
-        device->queues[i].rounds = 1 + (flags >> 4 & 3);
+        device->queues[i].rounds = 1 + 3 * (flags >> 4 & 3);
         device->queues[i].types = fuzz_byte(in);
     }
 }

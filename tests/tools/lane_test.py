@@ -375,6 +375,13 @@ class NativeFlavourTest(unittest.TestCase):
         self.assertEqual(asked, there)
 
 
+class FindingsTest(unittest.TestCase):
+    def test_each_input_of_a_finding_in_qemu_is_there_and_is_described(self):
+        named = set(re.findall(r"`docs/findings/([^`]+)`", (ROOT / "docs" / "findings.md").read_text("utf-8")))
+        self.assertEqual({path.name for path in (ROOT / "docs" / "findings").iterdir()}, named)
+        self.assertNotEqual(named, set())
+
+
 class BothTest(unittest.TestCase):
     """One source for core and lane, and no copy of it."""
 
