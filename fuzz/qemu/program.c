@@ -223,13 +223,11 @@ void lane_barrier(int order);
 
 void lane_barrier(int order)
 {
-    static char all;
-
     if (order != __ATOMIC_RELEASE) {
-        __tsan_acquire(&all);
+        __tsan_acquire(&os_barrier);
     }
     if (order != __ATOMIC_ACQUIRE && order != __ATOMIC_CONSUME) {
-        __tsan_release(&all);
+        __tsan_release(&os_barrier);
     }
 }
 #endif

@@ -15,6 +15,8 @@ static unsigned in_flight_count;
 static SchedQueue idle; /* the kernel thread, when nothing is in flight */
 static bool started;
 
+char os_barrier;
+
 void os_aio_kernel_reset(void)
 {
     TAILQ_INIT(&in_flight);
@@ -37,6 +39,7 @@ static void put_event(OsAioRequest *request, long result)
         .res = result,
     };
     os_release(&ring->tail);
+    os_release(&os_barrier);
     SCHED_NOTE_STORE("ring->tail", &ring->tail, next);
     __atomic_store_n(&ring->tail, next, __ATOMIC_RELEASE);
 }

@@ -92,6 +92,10 @@ int os_eventfd_signal(int fd, uint64_t count);
 #define OS_AIO_REFUSED     16u /* io_submit fails with -ENOMEM for the first of a batch, and takes none */
 void os_aio_set_faults(unsigned faults);
 
+/* For TSan: what the kernel has written into a ring comes before what follows an acquire of this. A program that orders its own look at a ring by
+ * a barrier, and not by reading the ring's tail with acquire, has it here. No content. */
+extern char os_barrier;
+
 /* Mappings of memory files that nobody has unmapped. After sched_run() has returned, any thread. */
 uint64_t os_mappings_left(void);
 
