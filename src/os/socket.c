@@ -19,7 +19,6 @@
 
 REAL_SYMBOL(socketpair)
 REAL_SYMBOL(shutdown)
-REAL_SYMBOL(fcntl)
 REAL_SYMBOL(recv)
 REAL_SYMBOL(send)
 REAL_SYMBOL(getsockopt)
@@ -243,10 +242,16 @@ OsFile *os_socket_find(int fd, int *error)
 
 int os_socket_foreign(int fd, const char *call)
 {
-    if (!(fd >= OS_FD_FIRST && fd < OS_FD_FIRST + OS_FD_COUNT) && REAL(fcntl)(fd, F_GETFD) >= 0) {
+    socklen_t bytes = sizeof(int);
+    int type = 0;
+
+    if (fd >= OS_FD_FIRST && fd < OS_FD_FIRST + OS_FD_COUNT) {
+        return -EBADF;
+    }
+    if (REAL(getsockopt)(fd, SOL_SOCKET, SO_TYPE, &type, &bytes) == 0) {
         sched_fail("unmodelled", "%s on a real descriptor is not modelled", call);
     }
-    return -EBADF;
+    return -errno;
 }
 
 static int shut_down(OsFile *file, int how)

@@ -37,7 +37,7 @@ void os_socket_join(OsFile *one, OsFile *other);
 /* The socket behind a number. NULL: a real descriptor, or not open. A simulated descriptor of another kind is refused with ENOTSOCK. */
 OsFile *os_socket_find(int fd, int *error);
 
-/* Where that is NULL: -EBADF, or the end of the execution if the number is open, and the machine's. */
+/* Where that is NULL: -EBADF, -ENOTSOCK, or the end of the execution if it is a socket of the machine's. */
 int os_socket_foreign(int fd, const char *call);
 
 /* The transfers of socket.c with the flags of recv() and send(). What the system call returns, or a negative errno. */

@@ -117,8 +117,9 @@ static void names(void)
 
 static void no_connection(void)
 {
+    struct msghdr message = { 0 };
     char buffer[4];
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0), file = open("/dev/null", O_RDWR);
 
     signal(SIGPIPE, SIG_IGN);
     look(fd);
@@ -126,6 +127,11 @@ static void no_connection(void)
     SYS(write(fd, "a", 1));
     SYS(accept(fd, NULL, NULL));
     SYS(accept(-1, NULL, NULL));
+    SYS(accept(file, NULL, NULL));
+    SYS(sendmsg(file, &message, 0));
+    SYS(recvmsg(-1, &message, 0));
+    SYS(connect_to(file, "name"));
+    SYS(close(file));
     SYS(pipe(fds));
     SYS(listen(fds[0], 1));
     SYS(bind_to(fds[0], "name"));
