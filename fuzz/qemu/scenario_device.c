@@ -136,7 +136,7 @@ static void attach(Device *device)
         DeviceQueue *queue = &device->queues[i];
 
         aio_set_event_notifier(queue->context, &queue->kick, kicked, poll_ring, ring_polled);
-        event_notifier_set(&queue->kick); /* kicks may have gone unheard */
+        event_notifier_set(&queue->kick); /* as virtio.c does: the ring is looked at in any case */
     }
 }
 
