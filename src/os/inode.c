@@ -1,7 +1,6 @@
 /* See inode.h. */
 #include "os/inode.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -67,7 +66,7 @@ bool os_path(int folder, const char *path, char name[OS_NAME_BYTES])
 OsInode *os_inode_find(const char *name)
 {
     for (unsigned i = 0; i < used; i++) {
-        if (inodes[i].name[0] && strcmp(inodes[i].name, name) == 0) {
+        if (inodes[i].name[0] && os_same_text(inodes[i].name, name)) {
             return &inodes[i];
         }
     }
@@ -93,11 +92,11 @@ OsInode *os_inode_new(const char *name, mode_t mode)
     if (inode) {
         unsigned char *bytes = contents[inode - inodes];
 
-        memset(bytes, 0, inode->high);
+        os_clear(bytes, inode->high);
         *inode = (OsInode){
             .bytes = bytes, .serial = os_serial_new(), .references = 1, .mode = mode & S_IFMT ? mode : S_IFREG | (mode & 07777)
         };
-        snprintf(inode->name, sizeof(inode->name), "%s", name);
+        os_copy(inode->name, name, strnlen(name, sizeof(inode->name) - 1)); /* the rest is 0 */
     }
     return inode;
 }

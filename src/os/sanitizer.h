@@ -9,6 +9,7 @@
 #ifndef WAKEFUZZ_OS_SANITIZER_H
 #define WAKEFUZZ_OS_SANITIZER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -48,6 +49,22 @@ static inline void os_copy(void *to, const void *from, size_t bytes)
         return;
     }
     __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
+}
+
+/* Likewise memset() to 0, and strcmp() == 0. */
+static inline void os_clear(void *to, size_t bytes)
+{
+    __asm__ volatile("rep stosb" : "+D"(to), "+c"(bytes) : "a"(0) : "memory");
+}
+
+static inline bool os_same_text(const char *a, const char *b)
+{
+    for (; *a == *b; a++, b++) {
+        if (!*a) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* The simulated call is about to read the program's memory. */
