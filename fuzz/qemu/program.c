@@ -271,6 +271,50 @@ WRAPPED(void, qemu_co_sleep_ns_wakeable, QemuCoSleep *w, QEMUClockType type, int
     check_sleep_ended(w);
 }
 
+/* ---- memory: whether QEMU takes another way with a buffer is not to depend on what lay in the heap before */
+
+#ifdef LANE_LIBC_ALLOCATOR
+
+#define DISK_ALIGNMENT 512u /* what O_DIRECT asks of a buffer */
+
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void __libc_free(void *);
+
+/* What asked for no alignment never gets the disk's by chance. */
+static bool aligned_by_chance(const void *block, size_t bytes)
+{
+    return block && bytes >= DISK_ALIGNMENT && (uintptr_t)block % DISK_ALIGNMENT == 0;
+}
+
+void *malloc(size_t bytes)
+{
+    void *block = __libc_malloc(bytes);
+
+    if (aligned_by_chance(block, bytes)) {
+        void *other = malloc(bytes);
+
+        __libc_free(block);
+        return other;
+    }
+    return block;
+}
+
+void *calloc(size_t n, size_t bytes)
+{
+    void *block = __libc_calloc(n, bytes);
+
+    if (aligned_by_chance(block, n * bytes)) {
+        void *other = calloc(n, bytes);
+
+        __libc_free(block);
+        return other;
+    }
+    return block;
+}
+
+#endif
+
 /* ---- signals */
 
 WRAPPED(int, qemu_signalfd, const sigset_t *mask)

@@ -343,6 +343,7 @@ def link_targets(source, place, flavour, names):
     words += OURS_WORDS.get(flavour, [])
     bare = [word for word in words if not word.startswith("-fsanitize")]  # what watches is never instrumented
     bare.append(f'-DLANE_SOURCE="{source}"')
+    bare += ["-DLANE_LIBC_ALLOCATOR"] if flavour == "plain" else []
     for path in sorted(set().union(*runners.values())):
         _compile(place, bare, path, ours / f"{path.stem}.o")
     for path in sorted(set().union(*(parts(target) for target in names))):
