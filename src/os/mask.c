@@ -45,7 +45,7 @@ int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
     }
     if (old) {
         os_writes(old, sizeof(*old));
-        *old = before; /* set and old may be the same */
+        *old = before;
     }
     return 0;
 }

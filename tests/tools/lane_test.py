@@ -208,15 +208,21 @@ class LaneTest(unittest.TestCase):
 
     # ---- what ends it in the middle
 
-    def start_waiting(self):
-        """The tool while a configure of it is at work; the process of that."""
-        ready = self.folder / "ready"
-        os.mkfifo(ready)
-        self.shim("meson", "echo 1.7.0")
-        tree = self.tree(configure=f"touch half-built\necho $$ >{ready}\nsleep 3")
+    def start(self, tree):
         tool = subprocess.Popen([str(ROOT / "tools" / "qemu-lane"), str(tree)], env=self.environment, stdin=subprocess.DEVNULL,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
         self.addCleanup(tool.stdout.close)
+        return tool
+
+    def start_waiting(self):
+        """The tool while a configure of it is at work, as it is until there is a file 'go'; the process of that."""
+        ready = self.folder / "ready"
+        ready.unlink(missing_ok=True)
+        os.mkfifo(ready)
+        self.shim("meson", "echo 1.7.0")
+        tree = self.tree(configure=f"touch half-built\necho $$ >{ready}\n"
+                                   f"for i in $(seq {10 * PATIENCE_S}); do test -e {self.folder}/go && break; sleep 0.1; done")
+        tool = self.start(tree)
         with open(ready, encoding="ascii") as pipe:
             return tree, tool, int(pipe.read())
 
@@ -237,7 +243,6 @@ class LaneTest(unittest.TestCase):
                 self.assertEqual((tool.returncode, output.splitlines()[-1]), (2, "tools/qemu-lane: interrupted"), output)
                 self.assertEqual(self.built(), ["qemu"])
                 self.assertFalse(self.at_work(configure))
-                (self.folder / "ready").unlink()
 
     def test_what_a_kill_leaves_is_removed_by_the_next_when_its_processes_have_ended(self):
         tree, tool, configure = self.start_waiting()
@@ -245,8 +250,13 @@ class LaneTest(unittest.TestCase):
         tool.wait()
         self.assertIn("qemu/10.2.2/plain/half-built", self.built())
         (tree / "configure").write_text("#!/bin/sh\nls -A; exit 1\n", "ascii")
-        output = self.refused("does not configure", tree)
-        self.assertIn("waiting for another build of qemu-10.2.2-plain", output)
+        following = self.start(tree)
+        self.assertIn("waiting for another build of qemu-10.2.2-plain", following.stdout.readline())
+        self.assertTrue(self.at_work(configure))
+        (self.folder / "go").touch()
+        output, _ = following.communicate(timeout=PATIENCE_S)
+        self.assertEqual(following.returncode, 2)
+        self.assertIn("does not configure", output)
         self.assertFalse(self.at_work(configure))
         self.assertNotIn("half-built", output)
         self.assertEqual(self.built(), ["qemu"])

@@ -178,7 +178,7 @@ static void *change_own_mask(void *unused)
 
 static void signal_masks(void)
 {
-    sigset_t all, old;
+    sigset_t all, old, again;
 
     sigemptyset(&all);
     sigaddset(&all, SIGUSR1);
@@ -189,8 +189,8 @@ static void signal_masks(void)
     sigfillset(&all);
     PTH(pthread_sigmask(SIG_SETMASK, &all, NULL));
     say_mask("set");
-    PTH(pthread_sigmask(SIG_SETMASK, &old, &old));
-    say("what was set before: USR2 %d", sigismember(&old, SIGUSR2));
+    PTH(pthread_sigmask(SIG_SETMASK, &old, &again));
+    say("what was set before: USR2 %d", sigismember(&again, SIGUSR2));
     say_mask("set back");
     PTH(pthread_sigmask(12345, &all, NULL));
     PTH(pthread_sigmask(12345, NULL, &old));
