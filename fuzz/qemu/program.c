@@ -287,17 +287,28 @@ static bool aligned_by_chance(const void *block, size_t bytes)
     return block && bytes >= DISK_ALIGNMENT && (uintptr_t)block % DISK_ALIGNMENT == 0;
 }
 
-void *malloc(size_t bytes)
+/* Another block instead, 16 bytes bigger, so that of those which lie one after the other at most two are aligned. */
+static void *not_aligned(void *block, size_t bytes)
 {
-    void *block = __libc_malloc(bytes);
+    void *held = NULL; /* linked through their first words */
 
-    if (aligned_by_chance(block, bytes)) {
-        void *other = malloc(bytes);
+    while (aligned_by_chance(block, bytes)) {
+        *(void **)block = held;
+        held = block;
+        block = __libc_malloc(bytes + 16);
+    }
+    while (held) {
+        void *next = *(void **)held;
 
-        __libc_free(block);
-        return other;
+        __libc_free(held);
+        held = next;
     }
     return block;
+}
+
+void *malloc(size_t bytes)
+{
+    return not_aligned(__libc_malloc(bytes), bytes);
 }
 
 void *calloc(size_t n, size_t bytes)
@@ -305,10 +316,10 @@ void *calloc(size_t n, size_t bytes)
     void *block = __libc_calloc(n, bytes);
 
     if (aligned_by_chance(block, n * bytes)) {
-        void *other = calloc(n, bytes);
-
-        __libc_free(block);
-        return other;
+        block = not_aligned(block, n * bytes);
+        if (block) {
+            memset(block, 0, n * bytes);
+        }
     }
     return block;
 }

@@ -120,7 +120,12 @@ void sched_install_fault_handler(void)
         }
     }
     for (int i = 0; i < 2; i++) {
-        sigaction(signals[i], &action, &previous[i]);
+        struct sigaction before;
+
+        sigaction(signals[i], &action, &before);
+        if (!(before.sa_flags & SA_SIGINFO) || before.sa_sigaction != on_fault) { /* a second call has nobody new to pass on to */
+            previous[i] = before;
+        }
     }
     install_clock();
 }

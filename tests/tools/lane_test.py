@@ -210,7 +210,8 @@ class LaneTest(unittest.TestCase):
 
     def start(self, tree):
         tool = subprocess.Popen([str(ROOT / "tools" / "qemu-lane"), str(tree)], env=self.environment, stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a job in the background ignores it
         self.addCleanup(tool.stdout.close)
         return tool
 
