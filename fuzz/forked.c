@@ -171,6 +171,7 @@ static void run_here(void (*function)(void))
 __attribute__((noreturn)) static void be_child(void (*function)(void))
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    rewind_leave();
     run_here(function);
     _exit(0);
 }

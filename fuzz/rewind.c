@@ -285,6 +285,14 @@ bool rewind_mark(void)
     return true;
 }
 
+void rewind_leave(void)
+{
+    if (self) {
+        unprotect();
+        sigaction(SIGSEGV, &self->before, NULL);
+    }
+}
+
 bool rewind_back(void)
 {
     if (self->full || mapped_pages() != self->mapped_pages || free_fd() != self->free_fd || sbrk(0) != self->heap_end) {

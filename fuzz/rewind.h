@@ -5,7 +5,8 @@
  *
  * Not put back: shared mappings, and what lies on the stack that rewind_mark() is called on. The program may have one kernel thread and no
  * sanitizer, which keeps memory of its own. A page is write-protected until it is first written to; a system call that
- * is handed such a page to write into fails with EFAULT. The simulated OS makes none.
+ * is handed such a page to write into fails with EFAULT. Of the system calls in an execution only getcwd(), stat() and what reads the machine's
+ * files write anywhere; so what an execution shows counts as a finding only where a fresh process shows it, too.
  *
  * Kernel thread only, between executions.
  */
@@ -17,6 +18,9 @@
 
 /* Remember the memory as it is now. Once in a process; false: not with a sanitizer, or not on this machine (a limit, no /proc). */
 bool rewind_mark(void);
+
+/* In a child of the marked process: its memory is its own, and the marked process learns nothing of it. */
+void rewind_leave(void);
 
 /* Put it back. false: something is not as it was, or so many pages are copied that a new process is cheaper. */
 bool rewind_back(void);

@@ -54,9 +54,9 @@ typedef enum SchedWake {
     SCHED_SPURIOUS, /* by the experiment at quiescence; only where spurious_ok */
 } SchedWake;
 
-/* How an execution ended. check/ turns these into verdicts. */
 #define SCHED_NO_STEP_S 10u /* seconds of processor time, at least; at most half as much again */
 
+/* How an execution ended. check/ turns these into verdicts. */
 typedef enum SchedOutcome {
     SCHED_DONE,             /* all threads have ended, or the body has returned and nothing is left to run */
     SCHED_QUIESCENT,        /* nobody can run, no timer is armed, somebody has not ended */

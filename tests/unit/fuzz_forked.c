@@ -175,6 +175,28 @@ static void die_if_others_were_here(void)
     *shared = 1;
 }
 
+static void write_to_a_young_page(void)
+{
+    *shared += many[20 * PAGE_BYTES] == 0;
+    many[20 * PAGE_BYTES] = 1;
+}
+
+/* A fresh child that a rewound one has forked does not spoil it: the next one is run there, on the same page. */
+static void test_fresh_between(void)
+{
+    uint64_t before;
+
+    forked_run(leave_a_mapping, FORKED_REWOUND); /* the last of its child */
+    forked_run(look_at_the_mask, FORKED_REWOUND);
+    before = forked_children();
+    *shared = 0;
+    forked_run(write_to_a_young_page, FORKED_FRESH);
+    forked_run(write_to_a_young_page, FORKED_REWOUND);
+    forked_run(write_to_a_young_page, FORKED_REWOUND);
+    g_assert_cmpint(*shared, ==, 3);
+    g_assert_cmpuint(forked_children() - before, ==, rewinds() ? 1 : 3);
+}
+
 /* Whoever dies in a child that is rewound has another try in a child of its own. */
 static void test_second_opinion(void)
 {
@@ -261,6 +283,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fuzz/forked/rewound", test_rewound);
     g_test_add_func("/fuzz/forked/signal-mask", test_signal_mask);
     g_test_add_func("/fuzz/forked/cannot-go-back", test_cannot_go_back);
+    g_test_add_func("/fuzz/forked/fresh-between", test_fresh_between);
     g_test_add_func("/fuzz/forked/second-opinion", test_second_opinion);
     g_test_add_func("/fuzz/forked/dies-twice", test_dies_twice);
     g_test_add_func("/fuzz/forked/exit-status", test_exit_status);
