@@ -102,3 +102,16 @@ BlockBackend *scenario_new_backend(Scenario *scenario, unsigned index, BlockDriv
     blk_insert_bs(blk, medium, &error_fatal);
     return blk;
 }
+
+bool scenario_read_all(int fd, void *buffer, size_t bytes)
+{
+    for (size_t done = 0; done < bytes;) {
+        ssize_t result = read(fd, (char *)buffer + done, bytes - done);
+
+        if (result <= 0) {
+            return false;
+        }
+        done += result;
+    }
+    return true;
+}

@@ -63,6 +63,9 @@ void scenario_init_qemu(void);
 /* Start thread_count (0 to SCENARIO_THREADS_MAX) io threads. */
 void scenario_begin(Scenario *scenario, unsigned thread_count);
 
+/* All of these bytes from a descriptor that blocks; false: its end, or an error, came first. */
+bool scenario_read_all(int fd, void *buffer, size_t bytes);
+
 /* Wait for the coroutines and stop the threads. */
 void scenario_end(Scenario *scenario);
 

@@ -35,15 +35,7 @@ typedef struct QEMU_PACKED Reply {
 
 static bool get(const NbdPeer *client, void *buffer, size_t bytes)
 {
-    for (size_t done = 0; done < bytes;) {
-        ssize_t result = read(client->fd, (char *)buffer + done, bytes - done);
-
-        if (result <= 0) {
-            return false;
-        }
-        done += result;
-    }
-    return true;
+    return scenario_read_all(client->fd, buffer, bytes);
 }
 
 static bool put(const NbdPeer *client, const void *buffer, size_t bytes)

@@ -130,30 +130,17 @@ static bool put(VhostSession *session, uint32_t request, uint32_t flags, const P
     return sendmsg(session->socket, &message, MSG_NOSIGNAL) == (ssize_t)(sizeof(header) + bytes); /* there is room for all */
 }
 
-static bool get_bytes(VhostSession *session, void *buffer, size_t bytes)
-{
-    for (size_t done = 0; done < bytes;) {
-        ssize_t result = read(session->socket, (char *)buffer + done, bytes - done);
-
-        if (result <= 0) {
-            return false;
-        }
-        done += result;
-    }
-    return true;
-}
-
 static bool get(VhostSession *session, uint32_t request, Payload *payload, size_t bytes)
 {
     Header header;
 
-    if (!get_bytes(session, &header, sizeof(header))) {
+    if (!scenario_read_all(session->socket, &header, sizeof(header))) {
         return false;
     }
     fuzz_check(header.request == request);
     fuzz_check(header.flags & IS_REPLY);
     fuzz_check(header.bytes == bytes);
-    return get_bytes(session, payload, bytes);
+    return scenario_read_all(session->socket, payload, bytes);
 }
 
 static bool set_number(VhostSession *session, uint32_t request, uint64_t number)

@@ -20,6 +20,17 @@ static bool rewinds(void)
     return !__asan_init && !__tsan_init;
 }
 
+/* In a test of its own: it is run again in a subprocess, which must fail. */
+static void ends_the_process(void (*function)(void), ForkedHow how)
+{
+    if (g_test_subprocess()) {
+        forked_run(function, how);
+        return;
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_failed();
+}
+
 static int own;
 static int *shared, *order;
 
@@ -211,12 +222,7 @@ static void test_second_opinion(void)
 static void test_dies_twice(void)
 {
     *order = 2;
-    if (g_test_subprocess()) {
-        forked_run(die_if_others_were_here, FORKED_REWOUND);
-        return;
-    }
-    g_test_trap_subprocess(NULL, 0, 0);
-    g_test_trap_assert_failed();
+    ends_the_process(die_if_others_were_here, FORKED_REWOUND);
 }
 
 /* ---- how a child can end */
@@ -236,36 +242,23 @@ static void die(void)
 static void test_exit_status(void)
 {
     *order = 77;
-    if (g_test_subprocess()) {
-        forked_run(leave, FORKED_FRESH);
-        return;
-    }
-    g_test_trap_subprocess(NULL, 0, 0);
-    g_test_trap_assert_failed();
+    ends_the_process(leave, FORKED_FRESH);
 }
 
 static void test_exit_status_zero(void)
 {
     *order = 0;
-    if (g_test_subprocess()) {
-        forked_run(leave, FORKED_FRESH);
-        return;
-    }
-    g_test_trap_subprocess(NULL, 0, 0);
-    g_test_trap_assert_failed();
+    ends_the_process(leave, FORKED_FRESH);
 }
 
 /* or by a signal. */
 static void test_signal(void)
 {
     *order = SIGTERM;
-    if (g_test_subprocess()) {
-        forked_run(die, FORKED_FRESH);
-        return;
+    ends_the_process(die, FORKED_FRESH);
+    if (!g_test_subprocess()) {
+        g_test_trap_assert_stderr("*ended by signal 15*");
     }
-    g_test_trap_subprocess(NULL, 0, 0);
-    g_test_trap_assert_failed();
-    g_test_trap_assert_stderr("*ended by signal 15*");
 }
 
 int main(int argc, char **argv)

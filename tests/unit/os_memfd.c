@@ -183,15 +183,6 @@ static void pipe_system(void *unused)
     g_assert_null(unused);
 }
 
-static void test_unmodelled(gconstpointer body)
-{
-    const SchedResult *result = os_test_simulate((void (*)(void *))(size_t)body, NULL);
-
-    g_assert_cmpint(result->outcome, ==, SCHED_FAILED);
-    g_assert_cmpstr(result->reason, ==, "unmodelled");
-    g_assert_nonnull(strstr(result->message, "is not modelled"));
-}
-
 static void leave_mapped(void *unused)
 {
     file = memfd_create("guest", 0);
@@ -236,10 +227,10 @@ static const OsProgram programs[] = {
 int main(int argc, char **argv)
 {
     os_test_init(&argc, &argv);
-    g_test_add_data_func("/os/memfd/unmodelled/pipe", (const void *)(size_t)map_a_pipe, test_unmodelled);
-    g_test_add_data_func("/os/memfd/unmodelled/part", (const void *)(size_t)unmap_a_part, test_unmodelled);
-    g_test_add_data_func("/os/memfd/unmodelled/huge", (const void *)(size_t)huge_pages, test_unmodelled);
-    g_test_add_data_func("/os/memfd/unmodelled/system", (const void *)(size_t)pipe_system, test_unmodelled);
+    g_test_add_data_func("/os/memfd/unmodelled/pipe", (const void *)(size_t)map_a_pipe, os_test_unmodelled);
+    g_test_add_data_func("/os/memfd/unmodelled/part", (const void *)(size_t)unmap_a_part, os_test_unmodelled);
+    g_test_add_data_func("/os/memfd/unmodelled/huge", (const void *)(size_t)huge_pages, os_test_unmodelled);
+    g_test_add_data_func("/os/memfd/unmodelled/system", (const void *)(size_t)pipe_system, os_test_unmodelled);
     g_test_add_func("/os/memfd/left-mapped", test_left_mapped);
     return os_test_run_programs(programs, sizeof(programs) / sizeof(programs[0]));
 }

@@ -530,15 +530,6 @@ static void other_control_data(void *unused)
     g_assert_null(unused);
 }
 
-static void test_unmodelled(gconstpointer body)
-{
-    const SchedResult *result = os_test_simulate((void (*)(void *))(size_t)body, NULL);
-
-    g_assert_cmpint(result->outcome, ==, SCHED_FAILED);
-    g_assert_cmpstr(result->reason, ==, "unmodelled");
-    g_assert_nonnull(strstr(result->message, "is not modelled"));
-}
-
 static void *open_apart(void *unused)
 {
     int got[4];
@@ -601,10 +592,10 @@ int main(int argc, char **argv)
 
     folder_enter();
     os_test_init(&argc, &argv);
-    g_test_add_data_func("/os/socket/unmodelled/abstract", (const void *)(size_t)abstract_name, test_unmodelled);
-    g_test_add_data_func("/os/socket/unmodelled/machine", (const void *)(size_t)name_of_the_machine, test_unmodelled);
-    g_test_add_data_func("/os/socket/unmodelled/real", (const void *)(size_t)real_socket, test_unmodelled);
-    g_test_add_data_func("/os/socket/unmodelled/control", (const void *)(size_t)other_control_data, test_unmodelled);
+    g_test_add_data_func("/os/socket/unmodelled/abstract", (const void *)(size_t)abstract_name, os_test_unmodelled);
+    g_test_add_data_func("/os/socket/unmodelled/machine", (const void *)(size_t)name_of_the_machine, os_test_unmodelled);
+    g_test_add_data_func("/os/socket/unmodelled/real", (const void *)(size_t)real_socket, os_test_unmodelled);
+    g_test_add_data_func("/os/socket/unmodelled/control", (const void *)(size_t)other_control_data, os_test_unmodelled);
     g_test_add_func("/os/socket/two-processes", test_two_processes);
     result = os_test_run_programs(programs, sizeof(programs) / sizeof(programs[0]));
     folder_leave();

@@ -179,6 +179,21 @@ const SchedResult *os_test_simulate(void (*body)(void *), void *argument)
     return result;
 }
 
+const SchedResult *os_test_expect_unmodelled(void (*body)(void *))
+{
+    const SchedResult *result = os_test_simulate(body, NULL);
+
+    g_assert_cmpint(result->outcome, ==, SCHED_FAILED);
+    g_assert_cmpstr(result->reason, ==, "unmodelled");
+    g_assert_nonnull(strstr(result->message, "is not modelled"));
+    return result;
+}
+
+void os_test_unmodelled(const void *body)
+{
+    os_test_expect_unmodelled((void (*)(void *))(size_t)body);
+}
+
 int os_test_skip(const char *why)
 {
     printf("1..0 # SKIP %s\n", why);

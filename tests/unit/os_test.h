@@ -88,4 +88,8 @@ int os_test_skip(const char *why);
 /* Run body simulated and first-in-first-out, whatever its outcome. */
 const SchedResult *os_test_simulate(void (*body)(void *), void *argument);
 
+/* The same of one that must end as unmodelled; and as a test for g_test_add_data_func(). */
+const SchedResult *os_test_expect_unmodelled(void (*body)(void *));
+void os_test_unmodelled(const void *body);
+
 #endif
