@@ -124,13 +124,12 @@ static void coroutine_fn resize_entry(void *opaque)
 {
     World *world = opaque;
 
-    scenario_qmp_good("{'execute': 'block_resize', 'arguments': {'node-name': 'disk', 'size': %d}}",
-                      (int)SCENARIO_NBD_DISK_BYTES);
+    scenario_qmp("{'execute': 'block_resize', 'arguments': {'node-name': 'disk', 'size': %d}}", (int)SCENARIO_NBD_DISK_BYTES);
     world->resizing--;
 }
 
-/* block_resize, to the size that it has: its drained section lasts while the main loop goes on. With a vhost-user-blk export the daemon ends at
- * once (docs/qemu-lane.md). */
+/* block_resize, to the size that it has: its drained section lasts while the main loop goes on. An NBD export refuses it as long as it is there.
+ * With a vhost-user-blk export the daemon ends at once (docs/findings.md, L6). */
 static void resize(World *world)
 {
     if (world->is_vhost) {
