@@ -271,61 +271,6 @@ WRAPPED(void, qemu_co_sleep_ns_wakeable, QemuCoSleep *w, QEMUClockType type, int
     check_sleep_ended(w);
 }
 
-/* ---- memory: whether QEMU takes another way with a buffer is not to depend on what lay in the heap before */
-
-#ifdef LANE_LIBC_ALLOCATOR
-
-#define DISK_ALIGNMENT 512u /* what O_DIRECT asks of a buffer */
-
-extern void *__libc_malloc(size_t);
-extern void *__libc_calloc(size_t, size_t);
-extern void __libc_free(void *);
-
-/* What asked for no alignment never gets the disk's by chance. */
-static bool aligned_by_chance(const void *block, size_t bytes)
-{
-    return block && bytes >= DISK_ALIGNMENT && (uintptr_t)block % DISK_ALIGNMENT == 0;
-}
-
-/* Another block instead, 16 bytes bigger, so that of those which lie one after the other at most two are aligned. */
-static void *not_aligned(void *block, size_t bytes)
-{
-    void *held = NULL; /* linked through their first words */
-
-    while (aligned_by_chance(block, bytes)) {
-        *(void **)block = held;
-        held = block;
-        block = __libc_malloc(bytes + 16);
-    }
-    while (held) {
-        void *next = *(void **)held;
-
-        __libc_free(held);
-        held = next;
-    }
-    return block;
-}
-
-void *malloc(size_t bytes)
-{
-    return not_aligned(__libc_malloc(bytes), bytes);
-}
-
-void *calloc(size_t n, size_t bytes)
-{
-    void *block = __libc_calloc(n, bytes);
-
-    if (aligned_by_chance(block, n * bytes)) {
-        block = not_aligned(block, n * bytes);
-        if (block) {
-            memset(block, 0, n * bytes);
-        }
-    }
-    return block;
-}
-
-#endif
-
 /* ---- signals */
 
 WRAPPED(int, qemu_signalfd, const sigset_t *mask)

@@ -325,7 +325,8 @@ def _runners(flavour):
     """What runs a target, for each of its programs: {whether it is the one for replay: our sources}."""
     if flavour not in SIMULATED:
         return {True: [LANE / "program_native.c", ROOT / "fuzz/native.c", ROOT / "fuzz/native_child.c"]}
-    return {replay: [LANE / "program.c", ROOT / "fuzz" / engine] for replay, engine in ((False, "libfuzzer.c"), (True, "replay.c"))}
+    allocator = [ROOT / "fuzz/unaligned.c"] if flavour == "plain" else []  # the sanitizers have their own
+    return {replay: [LANE / "program.c", ROOT / "fuzz" / engine, *allocator] for replay, engine in ((False, "libfuzzer.c"), (True, "replay.c"))}
 
 
 def our_libraries(flavour):
@@ -343,7 +344,6 @@ def link_targets(source, place, flavour, names):
     words += OURS_WORDS.get(flavour, [])
     bare = [word for word in words if not word.startswith("-fsanitize")]  # what watches is never instrumented
     bare.append(f'-DLANE_SOURCE="{source}"')
-    bare += ["-DLANE_LIBC_ALLOCATOR"] if flavour == "plain" else []
     for path in sorted(set().union(*runners.values())):
         _compile(place, bare, path, ours / f"{path.stem}.o")
     for path in sorted(set().union(*(parts(target) for target in names))):
