@@ -344,6 +344,11 @@ void forked_run(void (*function)(void), ForkedHow how)
     }
 }
 
+bool forked_is_child(void)
+{
+    return to_parent >= 0;
+}
+
 uint64_t forked_children(void)
 {
     return state->children - 1; /* without the server */

@@ -8,6 +8,7 @@
 #ifndef WAKEFUZZ_FUZZ_FORKED_H
 #define WAKEFUZZ_FUZZ_FORKED_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,9 @@ void forked_start(void);
  * middle, as a sanitizer or a signal ends it, this process ends too: by abort(), so that a fuzzing engine keeps the input.
  */
 void forked_run(void (*function)(void), ForkedHow how);
+
+/* Is this a child of the process, or the server? What a process does before it dies is not theirs to do. Any thread, signal handlers too. */
+bool forked_is_child(void);
 
 /* Children forked until now for forked_run(), of either kind. */
 uint64_t forked_children(void);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "fuzz/driver.h"
+#include "fuzz/forked.h"
 #include "sched/mutate.h"
 #include "sched/sched.h"
 
@@ -84,6 +85,9 @@ static void keep_empty_input(void)
 {
     int fd;
 
+    if (forked_is_child()) {
+        return; /* the process sees how it ends */
+    }
     sched_passthrough_begin();
     if (replayed_file) {
         fprintf(stderr, "wakefuzz: this is the empty input, with which the program warms up before it reads %s\n", replayed_file);

@@ -23,6 +23,7 @@
 
 #include "fuzz/driver.h"
 #include "fuzz/facts.h"
+#include "fuzz/forked.h"
 #include "fuzz/minimize.h"
 #include "fuzz/probe.h"
 #include "fuzz/probe_text.h"
@@ -238,7 +239,7 @@ static void describe_death(void)
 {
     static ProbeResult result;
 
-    if (!probe_text_sanitizer(warm_up_said, &result)) {
+    if (forked_is_child() || !probe_text_sanitizer(warm_up_said, &result)) {
         return;
     }
     snprintf(result.key, sizeof(result.key), "%s,empty-input", result.verdict);

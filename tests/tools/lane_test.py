@@ -5,6 +5,7 @@ it does with real sources is shown by tools/check --qemu-src.
     python3 -m unittest discover -s tests/tools -p '*_test.py'
 """
 
+import hashlib
 import os
 import pathlib
 import re
@@ -343,36 +344,71 @@ class LaneTest(unittest.TestCase):
         self.assertEqual(sorted(tree.rglob("*")), before)
 
 
+# Its input: 0 good, 1 an assertion, 2 a null pointer.
 STAND_IN = """
 #include "fuzz/program.h"
 static void init(void) { }
 static void run_program(FuzzInput *in) { fuzz_target.run(in); }
-static void run(FuzzInput *in) { fuzz_check(fuzz_byte(in) == 0); }
+static void run(FuzzInput *in)
+{
+    uint8_t *volatile nowhere = NULL;
+    unsigned kind = fuzz_byte(in);
+
+    fuzz_check(kind != 1);
+    if (kind == 2) {
+        *nowhere = 1;
+    }
+}
 const DriverProgram driver_program = { .forks = true, .init = init, .run = run_program };
 const FuzzTarget fuzz_target = { .name = "stand_in", .run = run };
 """
+EMPTY_SHA1 = hashlib.sha1(b"").hexdigest()
 
 
 class LinkTest(unittest.TestCase):
     """A program that is not the core, linked as the lane links QEMU."""
 
-    def test_a_foreign_program_links_with_ours_and_each_execution_is_a_child(self):
+    @classmethod
+    def setUpClass(cls):
         words = qemubuild.our_libraries("plain")
-        with tempfile.TemporaryDirectory(prefix="wakefuzz-test-") as name:
-            folder = pathlib.Path(name)
-            (folder / "stand_in.c").write_text(STAND_IN, "ascii")
-            (folder / "empty").write_bytes(b"")
-            (folder / "one").write_bytes(b"\1" * 64)  # the plan is read from the end
-            glib = subprocess.run(["pkg-config", "--cflags", "--libs", "glib-2.0"], check=True, capture_output=True, encoding="utf-8")
-            command = ["clang-19", "-std=gnu11", f"-I{ROOT}", f"-I{ROOT / 'src'}", folder / "stand_in.c", ROOT / "fuzz" / "replay.c",
-                       "-o", folder / "stand_in-replay", *words, *glib.stdout.split(), "-ldw", "-ldl", "-lpthread", "-rdynamic"]
+        cls.place = tempfile.TemporaryDirectory(prefix="wakefuzz-test-")
+        cls.addClassCleanup(cls.place.cleanup)
+        cls.folder = pathlib.Path(cls.place.name)
+        (cls.folder / "stand_in.c").write_text(STAND_IN, "ascii")
+        for number, name in enumerate(("good", "assertion", "segv")):
+            (cls.folder / name).write_bytes(bytes([number]) * 64)  # the plan is read from the end
+        glib = subprocess.run(["pkg-config", "--cflags", "--libs", "glib-2.0"], check=True, capture_output=True, encoding="utf-8")
+        for program, engine, more in (("stand_in-replay", "replay.c", []), ("stand_in", "libfuzzer.c", ["-fsanitize=fuzzer"])):
+            command = ["clang-19", "-std=gnu11", f"-I{ROOT}", f"-I{ROOT / 'src'}", cls.folder / "stand_in.c", ROOT / "fuzz" / engine, *more,
+                       "-o", cls.folder / program, *words, *glib.stdout.split(), "-ldw", "-ldl", "-lpthread", "-rdynamic"]
             done = subprocess.run(list(map(str, command)), capture_output=True, encoding="utf-8", check=False)
-            self.assertEqual(done.returncode, 0, done.stderr)
-            for file, verdict, status in (("empty", "none", 0), ("one", "assertion", 1)):
-                done = subprocess.run([folder / "stand_in-replay", "-n", "3", folder / file], capture_output=True, encoding="utf-8",
-                                      timeout=PATIENCE_S, check=False)
-                self.assertIn(f"verdict={verdict}", done.stdout, done.stderr)
-                self.assertEqual(done.returncode, status, done.stdout)
+            if done.returncode:
+                raise AssertionError(done.stderr)
+
+    def run_program(self, program, *arguments):
+        return subprocess.run([self.folder / program, *arguments], capture_output=True, encoding="utf-8", timeout=PATIENCE_S, cwd=self.folder,
+                              check=False)
+
+    def test_a_foreign_program_links_with_ours_and_each_execution_is_a_child(self):
+        for file, verdict, status in (("good", "none", 0), ("assertion", "assertion", 1)):
+            done = self.run_program("stand_in-replay", "-n", "3", file)
+            self.assertIn(f"verdict={verdict}", done.stdout, done.stderr)
+            self.assertEqual(done.returncode, status, done.stdout)
+
+    def test_a_signal_in_a_child_is_not_taken_for_the_end_of_warming_up(self):
+        done = self.run_program("stand_in", "-runs=1", "segv")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("SEGV", done.stderr)
+        self.assertNotIn("warms up", done.stderr)
+        (self.folder / "found").mkdir()
+        done = self.run_program("stand_in", "-runs=100000", "-seed=1", "-artifact_prefix=found/")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertEqual(len(list((self.folder / "found").iterdir())), 1, done.stderr)
+        self.assertFalse((self.folder / "found" / f"crash-{EMPTY_SHA1}").exists())
+
+    def test_a_signal_in_a_child_is_described_as_that_of_its_input(self):
+        done = self.run_program("stand_in-replay", "--describe", "segv")
+        self.assertNotIn("empty-input", done.stdout)
 
 
 class NativeFlavourTest(unittest.TestCase):
