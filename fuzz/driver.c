@@ -28,6 +28,7 @@ typedef struct Shared {
     bool learning;
     size_t size;
     uint8_t data[INPUT_BYTES_MAX];
+    uint64_t stop_before; /* 0: nowhere */
     FILE *stream;
     const char *replay; /* line, or NULL */
     char line[4096];
@@ -193,6 +194,7 @@ static void execute_order(void)
     last_size = shared->size;
     executions = shared->executions;
     sched_set_learning(shared->learning);
+    stop_before = shared->stop_before;
     execute();
 }
 
@@ -215,6 +217,7 @@ static void execute_in_child(void)
 
 static void execute_in_a_child(ForkedHow how)
 {
+    sched_share_clear();
     forked_run(execute_in_child, how);
     sched_share_collect();
     last_result = &shared->result;
@@ -363,6 +366,30 @@ void driver_report(FILE *stream, const CheckResult *verdict, const char *program
     g_free(replay);
 }
 
+static void report_cut_in_child(void)
+{
+    CheckResult window = { .verdict = CHECK_ASSERTION, .step = CHECK_NO_STEP };
+    ReportFinding finding = { .check = &window, .input_bytes = shared->size };
+
+    execute_order();
+    window.culprit = last_result->culprit;
+    finding.result = last_result;
+    report_print_cut(stderr, &finding);
+}
+
+/* What a sanitizer says when it ends a child is of one thread, and without a step: tell what led there. */
+static void tell_cut(void)
+{
+    uint64_t steps;
+
+    sched_share_collect();
+    steps = check_trace().count;
+    if (steps > 1) {
+        shared->stop_before = steps - 1;
+        forked_run(report_cut_in_child, FORKED_FRESH);
+    }
+}
+
 static void report_end_in_child(void)
 {
     FILE *nowhere = fopen("/dev/null", "w");
@@ -435,6 +462,7 @@ void driver_init(void)
     started = now_seconds();
     if (shared) {
         sched_install_fault_handler();
+        forked_on_death(sched_share_publish, tell_cut);
         forked_start();
     }
     for (unsigned i = 0; i < WARM_UP_EXECUTIONS && !warm_up_failed; i++) {

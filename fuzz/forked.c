@@ -70,6 +70,9 @@ static struct {
 } *state; /* shared */
 static bool rewinds = true;
 static int to_parent = -1;  /* in a child */
+static void (*dies_in_child)(void), (*dies_in_process)(void);
+
+extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
 void *forked_alloc(size_t bytes)
 {
@@ -153,6 +156,41 @@ uint32_t forked_namer(void *const *pcs, unsigned n)
         _exit(2); /* the process has gone */
     }
     return answer;
+}
+
+/* ---- a child's death */
+
+void forked_on_death(void (*in_child)(void), void (*in_process)(void))
+{
+    dies_in_child = in_child;
+    dies_in_process = in_process;
+}
+
+static void die(int number)
+{
+    dies_in_child();
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+/* A sanitizer's runtime tells of its own errors, and of all signals but libc's abort(). */
+static void catch_death(void)
+{
+    static const int signals[] = { SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
+    const struct sigaction action = { .sa_handler = die, .sa_flags = SA_ONSTACK | SA_NODEFER };
+    size_t count = __sanitizer_set_death_callback ? 1 : sizeof(signals) / sizeof(signals[0]);
+
+    if (!dies_in_child) {
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        sigaction(signals[i], &action, NULL);
+    }
+    if (__sanitizer_set_death_callback) {
+        __sanitizer_set_death_callback(dies_in_child);
+    } else {
+        sched_install_fault_handler(); /* in front again */
+    }
 }
 
 /* ---- server and children */
@@ -262,6 +300,7 @@ __attribute__((noreturn)) static void be_server(void)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGINT, SIG_IGN); /* the process is asked too, and ends after this execution */
     signal(SIGTERM, SIG_IGN);
+    catch_death();
     while (receive_order(&order)) {
         if (!(order.how == FORKED_REWOUND ? serve_rewound(order) : serve_fresh(order.function))) {
             break;
@@ -296,6 +335,8 @@ void forked_start(void)
 /* A child that cannot be made has a status of its own; what else ended early has said why. */
 __attribute__((noreturn)) static void end_like(int status)
 {
+    void (*first)(void) = dies_in_process;
+
     fflush(NULL);
     if (status == -1) {
         fprintf(stderr, "wakefuzz: no child process (see ulimit -u), or its server was killed\n");
@@ -303,6 +344,10 @@ __attribute__((noreturn)) static void end_like(int status)
     }
     if (WIFSIGNALED(status)) {
         fprintf(stderr, "wakefuzz: the execution was ended by signal %d\n", WTERMSIG(status));
+    }
+    dies_in_process = NULL; /* whose own child may die */
+    if (first) {
+        first();
     }
     abort();
 }

@@ -21,6 +21,12 @@ typedef enum ForkedHow {
     FORKED_REWOUND /* a child that others were run in, and whose memory was put back after each (rewind.h); where that cannot be, FRESH */
 } ForkedHow;
 
+/*
+ * What a child does when a sanitizer or a signal ends it (in the middle of anything: no memory, no locks, on any stack), and then the process,
+ * before that ends too. Before forked_start(); static.
+ */
+void forked_on_death(void (*in_child)(void), void (*in_process)(void));
+
 /* Start the server. Once, when all is warmed up; exits with status 2 and a message where the machine cannot. */
 void forked_start(void);
 

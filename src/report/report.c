@@ -218,11 +218,24 @@ void report_summary(const ReportFinding *finding, char *text, size_t size)
     report_facts_free(&facts);
 }
 
+static void print_stacks_and_steps(FILE *out, const ReportFinding *finding, const ReportFacts *facts)
+{
+    bool others;
+
+    report_stack_print(out, report_culprit_stack(facts), 0, CULPRIT_FRAMES);
+    fputc('\n', out);
+    others = print_other_threads(out, facts);
+    others = print_coroutines(out) || others;
+    if (others) {
+        fputc('\n', out);
+    }
+    print_steps(out, finding);
+}
+
 void report_print(FILE *out, const ReportFinding *finding)
 {
     ReportFacts facts;
     char sentence[REPORT_SUMMARY_BYTES], token[REPORT_TOKEN_BYTES];
-    bool others;
 
     report_facts_gather(finding, &facts);
     report_sentence(finding, &facts, sentence);
@@ -230,17 +243,28 @@ void report_print(FILE *out, const ReportFinding *finding)
     remember(finding, &facts, sentence, token);
 
     print_headline(out, sentence);
-    report_stack_print(out, report_culprit_stack(&facts), 0, CULPRIT_FRAMES);
-    fputc('\n', out);
-    others = print_other_threads(out, &facts);
-    others = print_coroutines(out) || others;
-    if (others) {
-        fputc('\n', out);
-    }
-    print_steps(out, finding);
+    print_stacks_and_steps(out, finding, &facts);
     print_how_it_ended(out, finding, &facts);
     print_numbers(out, finding);
     fprintf(out, "DEDUP_TOKEN: %s\n", token);
+    fflush(out);
+    report_facts_free(&facts);
+}
+
+void report_print_cut(FILE *out, const ReportFinding *finding)
+{
+    const SchedResult *result = finding->result;
+    ReportFacts facts;
+
+    report_facts_gather(finding, &facts);
+    fprintf(out, "the execution before that, up to its last step:\n");
+    if (facts.culprit < facts.thread_count) {
+        print_thread_head(out, facts.culprit);
+    }
+    print_stacks_and_steps(out, finding, &facts);
+    fprintf(out, "  after %llu step%s; %llu preemption%s, %zu byte%s\n", (unsigned long long)result->steps + 1,
+            plural(result->steps + 1), (unsigned long long)result->preemptions, plural(result->preemptions), finding->input_bytes,
+            plural(finding->input_bytes));
     fflush(out);
     report_facts_free(&facts);
 }

@@ -27,6 +27,12 @@ typedef struct ReportFinding {
 void report_print(FILE *out, const ReportFinding *finding);
 
 /*
+ * An execution that a sanitizer or a signal has ended, done once more and stopped right before: the same without a headline, which is what
+ * was said when it ended. The culprit is the thread that took the last step; the verdict says which steps are shown.
+ */
+void report_print_cut(FILE *out, const ReportFinding *finding);
+
+/*
  * Print the culprit's stack once more, below the frame of abort_on_finding(), and abort(). After report_print(). The
  * name is part of the interface: ClusterFuzz leaves frames out that begin with "abort".
  */

@@ -372,6 +372,8 @@ void sched_start_clock(void);
 int sched_share_with_children(void);
 void sched_share_publish(void);
 void sched_share_collect(void);
+/* In the parent, before a child's execution: where the child ends without sched_share_publish(), its trace is empty. */
+void sched_share_clear(void);
 
 /* While true, executions feed what the mutator learns from (learn.h); never changes what an execution does. */
 void sched_set_learning(bool on);

@@ -63,6 +63,11 @@ void sched_share_publish(void)
     shared->trace_hash = sched_trace_.hash;
 }
 
+void sched_share_clear(void)
+{
+    shared->trace_count = 0;
+}
+
 void sched_share_collect(void)
 {
     sched_trace_.count = shared->trace_count;

@@ -344,9 +344,12 @@ class LaneTest(unittest.TestCase):
         self.assertEqual(sorted(tree.rglob("*")), before)
 
 
-# Its input: 0 good, 1 an assertion, 2 a null pointer.
+# Its input: 0 good, 1 an assertion, 2 a null pointer, 3 what libc aborts for.
 STAND_IN = """
+#include <pthread.h>
+#include <stdlib.h>
 #include "fuzz/program.h"
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static void init(void) { }
 static void run_program(FuzzInput *in) { fuzz_target.run(in); }
 static void run(FuzzInput *in)
@@ -354,9 +357,18 @@ static void run(FuzzInput *in)
     uint8_t *volatile nowhere = NULL;
     unsigned kind = fuzz_byte(in);
 
+    for (unsigned i = 0; i < 3; i++) {
+        pthread_mutex_lock(&mutex);
+        pthread_mutex_unlock(&mutex);
+    }
     fuzz_check(kind != 1);
     if (kind == 2) {
         *nowhere = 1;
+    } else if (kind == 3) {
+        void *volatile block = malloc(100);
+
+        free(block);
+        free(block);
     }
 }
 const DriverProgram driver_program = { .forks = true, .init = init, .run = run_program };
@@ -375,7 +387,7 @@ class LinkTest(unittest.TestCase):
         cls.addClassCleanup(cls.place.cleanup)
         cls.folder = pathlib.Path(cls.place.name)
         (cls.folder / "stand_in.c").write_text(STAND_IN, "ascii")
-        for number, name in enumerate(("good", "assertion", "segv")):
+        for number, name in enumerate(("good", "assertion", "segv", "double-free")):
             (cls.folder / name).write_bytes(bytes([number]) * 64)  # the plan is read from the end
         glib = subprocess.run(["pkg-config", "--cflags", "--libs", "glib-2.0"], check=True, capture_output=True, encoding="utf-8")
         for program, engine, more in (("stand_in-replay", "replay.c", []), ("stand_in", "libfuzzer.c", ["-fsanitize=fuzzer"])):
@@ -405,6 +417,20 @@ class LinkTest(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0)
         self.assertEqual(len(list((self.folder / "found").iterdir())), 1, done.stderr)
         self.assertFalse((self.folder / "found" / f"crash-{EMPTY_SHA1}").exists())
+
+    def test_what_a_child_did_before_a_signal_is_told(self):
+        for program, file, said in (("stand_in", "segv", "UndefinedBehaviorSanitizer: SEGV"),
+                                    ("stand_in", "double-free", "free(): double free detected"),
+                                    ("stand_in-replay", "segv", "ended by signal 11"),  # it is linked without a sanitizer's runtime
+                                    ("stand_in-replay", "double-free", "free(): double free detected")):
+            with self.subTest(program=program, file=file):
+                done = self.run_program(program, file)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(said, done.stderr)
+                before = done.stderr.partition("the execution before that, up to its last step:")[2]
+                self.assertRegex(before, r"in run\b", done.stderr)
+                self.assertRegex(before, r"mutex lock #\d", done.stderr)
+                self.assertRegex(before, r"after \d+ steps; 0 preemptions, 64 bytes\n", done.stderr)
 
     def test_a_signal_in_a_child_is_described_as_that_of_its_input(self):
         done = self.run_program("stand_in-replay", "--describe", "segv")

@@ -3,6 +3,7 @@
 #include <glib.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -261,6 +262,26 @@ static void test_signal(void)
     }
 }
 
+static void note_death(void)
+{
+    *shared = 1234;
+}
+
+static void tell_death(void)
+{
+    fprintf(stderr, "a child has died and left %d\n", *shared);
+}
+
+/* What libc ends a process for is told by the child to the process, and by that before it ends, too. */
+static void test_death(void)
+{
+    *shared = 0;
+    ends_the_process(abort, FORKED_FRESH);
+    if (!g_test_subprocess()) {
+        g_test_trap_assert_stderr("*a child has died and left 1234*");
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -270,6 +291,7 @@ int main(int argc, char **argv)
     block[0] = 'b';
     block[9000] = 'c';
     sched_install_fault_handler();
+    forked_on_death(note_death, tell_death);
     forked_start();
     g_test_add_func("/fuzz/forked/memory", test_memory);
     g_test_add_func("/fuzz/forked/namer", test_namer);
@@ -282,5 +304,6 @@ int main(int argc, char **argv)
     g_test_add_func("/fuzz/forked/exit-status", test_exit_status);
     g_test_add_func("/fuzz/forked/exit-status-zero", test_exit_status_zero);
     g_test_add_func("/fuzz/forked/signal", test_signal);
+    g_test_add_func("/fuzz/forked/death", test_death);
     return g_test_run();
 }
