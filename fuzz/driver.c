@@ -20,6 +20,7 @@
 
 #define INPUT_BYTES_MAX   (1u << 20)
 #define HISTORY_BYTES_MAX 65536u
+#define FORKED_THREADS    24u /* that a child finds ready: one that has to make more is not put back as it was */
 
 /* What passes between the process and its children: orders to them, and what an execution leaves. Pointers are into static storage. */
 typedef struct Shared {
@@ -454,6 +455,10 @@ void driver_init(void)
         shared = forked_alloc(sizeof(*shared));
         if (sched_share_with_children()) {
             fprintf(stderr, "wakefuzz: cannot share memory with children\n");
+            exit(2);
+        }
+        if (sched_prepare_threads(FORKED_THREADS)) {
+            fprintf(stderr, "wakefuzz: cannot prepare %u threads (see ulimit -u, -v)\n", FORKED_THREADS);
             exit(2);
         }
     }

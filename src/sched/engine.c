@@ -146,7 +146,7 @@ int sched_init(void)
     engine.root.thread_pointer = sched_arch_thread_pointer();
     error = sched_stacks_init();
     error = error ? error : sched_trace_init();
-    error = error ? error : sched_fibers_init(THREADS_PREPARED);
+    error = error ? error : sched_prepare_threads(THREADS_PREPARED);
     if (error) {
         fprintf(stderr, "wakefuzz: cannot prepare the scheduler: %s (threads, or address space: see ulimit -u, -v)\n",
                 strerror(-error));

@@ -175,9 +175,9 @@ void sched_fiber_abandon(SchedThread *fiber)
     memcpy(fiber->initial.sp, &fiber->initial_frame, sizeof(fiber->initial_frame));
 }
 
-int sched_fibers_init(unsigned prepared)
+int sched_prepare_threads(unsigned count)
 {
-    for (unsigned i = 0; i < prepared; i++) {
+    for (unsigned i = 0; i < count; i++) {
         if (!sched_fiber_get(i)) {
             return -errno;
         }

@@ -132,7 +132,6 @@ struct SchedThread {
 /* These objects are linked into executables only. */
 extern __thread SchedThread *sched_self_ __attribute__((visibility("hidden"), tls_model("local-exec")));
 
-int sched_fibers_init(unsigned prepared);
 /* The fiber with this id, made if need be. Kernel thread only. NULL with errno. */
 SchedThread *sched_fiber_get(unsigned id);
 SchedThread *sched_fiber_by_pthread(uintptr_t handle); /* NULL: none of ours */

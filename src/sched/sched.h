@@ -150,6 +150,10 @@ typedef struct SchedResult {
  */
 int sched_init(void);
 
+/* After sched_init(): have so many threads ready (at most SCHED_THREADS_MAX). More are made when an execution first needs them, and kept; a process
+ * that is to do the same for each execution makes them at the start. Returns 0 or a negative errno. */
+int sched_prepare_threads(unsigned count);
+
 /* Run body(argument) as thread 0 under plan. Fibers of an earlier execution that failed are abandoned at this moment, not before,
  * so that reports can look at them. The result is valid until the next call. */
 const SchedResult *sched_run(void (*body)(void *), void *argument, const SchedPlan *plan, const SchedLimits *limits);

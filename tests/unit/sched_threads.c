@@ -332,9 +332,39 @@ static void test_fail(void)
     }
 }
 
+/* ---- threads that are there before they are needed. The first test: what others need stays. */
+
+#define PREPARED 20u
+
+static unsigned kernel_threads(void)
+{
+    GDir *folder = g_dir_open("/proc/self/task", 0, NULL);
+    unsigned count = 0;
+
+    g_assert_nonnull(folder);
+    while (g_dir_read_name(folder)) {
+        count++;
+    }
+    g_dir_close(folder);
+    return count;
+}
+
+static void test_prepared_threads(void)
+{
+    const SchedPlan plan = { 0 };
+    unsigned before;
+
+    g_assert_cmpint(sched_prepare_threads(PREPARED), ==, 0);
+    before = kernel_threads();
+    g_assert_cmpuint(before, >=, PREPARED);
+    kit_run_done(many_body, (void *)(uintptr_t)(PREPARED - 1), &plan);
+    g_assert_cmpuint(kernel_threads(), ==, before);
+}
+
 int main(int argc, char **argv)
 {
     kit_init(&argc, &argv);
+    g_test_add_func("/sched/threads/prepared", test_prepared_threads);
     g_test_add_func("/sched/threads/thread-locals-are-fresh", test_thread_locals);
     g_test_add_func("/sched/threads/errno", test_errno);
     g_test_add_func("/sched/threads/pthread-self", test_pthread_self);
