@@ -1,10 +1,11 @@
 /*
  * Target block_job: what users do to a job of a mirror's kind, and to the graph below it, while it works: pause, resume, speed, complete,
- * cancel, finalize, dismiss, in any status; drained sections, in coroutines too; nodes that move, are replaced, get and lose what is behind them; requests
- * that fail; and a client that goes on reading and writing.
+ * cancel, finalize, dismiss, in any status; drained sections, in coroutines too; nodes that move, are replaced, get and lose what is behind them;
+ * requests and flushes that fail; a client that goes on reading and writing; backends without a medium; and a job of no node at all.
  *
  * Invariants: the job's callbacks come once and in their order (scenario_mirror.h); a command is refused only with an errno that job.h has for
- * it; each request is completed once; in a section no request is under way; a device hears of as many begins as ends; at the end nothing is left.
+ * it; each request is completed once, and no more of them fail than the disks were told to let happen; in a section no request is under way; a
+ * device hears of as many begins as ends; at the end nothing is left.
  *
  * The empty scenario is a job that reads once from a disk in memory and ends by itself.
  */
@@ -17,8 +18,10 @@
 #include "core/block_drain.h"
 #include "core/block_drivers.h"
 #include "core/block_qcow2.h"
+#include "core/blockdev.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/scenario_mirror.h"
+#include "fuzz/scenario_plain.h"
 
 #define DISK_BYTES     2048
 #define SECTOR         512
@@ -43,10 +46,13 @@ struct World {
     bool base_is_file;
     BlockBackend *blk, *namesake;
     Mirror mirror;
+    BlockDriverState *filter; /* between an image and its file; or NULL */
     bool started;
     Request requests[REQUESTS_MAX];
     unsigned request_count;
     int under_way, drains; /* raw: requests, and coroutines that drain */
+    int failed;            /* raw: requests that have failed by a disk */
+    int failures;          /* that the disks were told to let happen */
     int waiting;           /* raw: the main thread waits for these, or for another status of the job */
     int status;            /* raw: of the job, as it was told last */
     int device_begins, device_ends;
@@ -153,6 +159,18 @@ static void set_speed(World *world)
     if (job) {
         scenario_add(&world->mirror.speeds_asked, 1);
         refused(block_job_set_speed_locked((BlockJob *)job, speed), speed < 0 ? -EINVAL : 0, 0);
+    }
+}
+
+/* What it tells of itself while it works. */
+static void query(World *world)
+{
+    JOB_LOCK_GUARD();
+    Job *job = job_here_locked();
+
+    if (job) {
+        fuzz_check(job->progress_done <= (uint64_t)world->mirror.plan.rounds * SECTOR);
+        fuzz_check(job->progress_remaining == 0 || job->progress_remaining == DISK_BYTES);
     }
 }
 
@@ -300,6 +318,11 @@ static void make_again(World *world)
 
 /* ---- the client */
 
+static bool is_in_range(const Request *request)
+{
+    return request->kind < 4 || request->kind > 6;
+}
+
 static void request_done(void *opaque, int ret)
 {
     Request *request = opaque;
@@ -309,6 +332,9 @@ static void request_done(void *opaque, int ret)
     fuzz_check(ret >= 0 || ret == -EIO || ret == -ENOSPC || ret == -ENOMEDIUM);
     if (ret < 0) {
         fuzz_reached("request-fails");
+    }
+    if (ret < 0 && ret != -ENOMEDIUM && is_in_range(request)) {
+        scenario_add(&request->world->failed, 1);
     }
     finished(request->world, &request->world->under_way);
 }
@@ -418,6 +444,7 @@ static void fail_next(World *world)
     unsigned which = fuzz_choice(world->in, G_N_ELEMENTS(disks));
 
     if (disks[which]) {
+        world->failures++;
         bdrv_ram_fail_next(disks[which], which == 1 ? ENOSPC : EIO);
     }
 }
@@ -450,6 +477,17 @@ static void section_of_all(World *world)
 static void drain(World *world)
 {
     bdrv_drain(world->disk);
+}
+
+/* In a section nobody else takes the failure. */
+static void flush_that_fails(World *world)
+{
+    bdrv_drained_begin(world->disk);
+    if (!world->mirror.plan.timeout_ns) {
+        bdrv_ram_fail_next(world->base_is_file ? world->base : world->disk, EIO);
+        fuzz_check(bdrv_flush(world->disk) == -EIO);
+    }
+    bdrv_drained_end(world->disk);
 }
 
 /* Of what is behind the disk: those above it are asked, too. */
@@ -554,12 +592,18 @@ static void device_comes(World *world)
 /* ---- the graph */
 
 /* Drained, a job is paused, or through. */
+static bool may_move(const World *world)
+{
+    bool waits = world->mirror.plan.waits_in_queue || world->mirror.plan.timeout_ns; /* its coroutine may be anywhere */
+
+    return !waits || !world->started;
+}
+
 static void move(World *world)
 {
     unsigned to = fuzz_flag(world->in);
-    bool waits = world->mirror.plan.waits_in_queue || world->mirror.plan.timeout_ns; /* its coroutine may be anywhere */
 
-    if (!waits || !world->started) {
+    if (may_move(world)) {
         blk_set_aio_context(world->blk, scenario_context(&world->scenario, to));
     }
 }
@@ -583,6 +627,58 @@ static void filter(World *world)
     bdrv_drop_filter(filter);
     fuzz_check(blk_bs(world->blk) == world->disk);
     bdrv_unref(filter);
+}
+
+/* Between an image and its file. */
+static BlockDriverState *put_filter_below(World *world)
+{
+    BlockDriverState *filter = bdrv_new_filter("filter", bdrv_get_aio_context(world->base), NULL);
+
+    bdrv_append(filter, world->base);
+    fuzz_check(world->disk->file->bs == filter && filter->file->bs == world->base);
+    return filter;
+}
+
+static void take_filter_out(World *world, BlockDriverState *filter)
+{
+    bdrv_drop_filter(filter);
+    fuzz_check(world->disk->file->bs == world->base);
+    bdrv_unref(filter);
+}
+
+static void filter_below(World *world)
+{
+    if (world->base_is_file) {
+        BlockDriverState *filter = put_filter_below(world);
+
+        use(world);
+        take_filter_out(world, filter);
+    }
+}
+
+static void filter_comes(void *opaque)
+{
+    World *world = opaque;
+
+    world->filter = put_filter_below(world);
+}
+
+/* The main thread serves others while it waits for a flush: what is flushed gets another file. */
+static void flush_while_the_filter_comes(World *world)
+{
+    if (world->base_is_file) {
+        int ret;
+
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), filter_comes, world);
+        ret = bdrv_flush(world->disk);
+        fuzz_check(ret == 0 || ret == -EIO);
+        scenario_add(&world->failed, ret < 0);
+        while (!world->filter) {
+            aio_poll(qemu_get_aio_context(), true);
+        }
+        take_filter_out(world, world->filter);
+        world->filter = NULL;
+    }
 }
 
 /* From now on all is written to an overlay. */
@@ -610,10 +706,57 @@ static void eject(World *world)
 {
     AioContext *ctx = blk_get_aio_context(world->blk);
 
+    fuzz_check(ctx == __atomic_load_n(&world->disk->aio_context, __ATOMIC_SEQ_CST));
     blk_remove_bs(world->blk);
     use(world);
     blk_set_aio_context(world->blk, ctx); /* of itself alone */
     blk_insert_bs(world->blk, world->disk);
+}
+
+/* Where it comes back to another context, the disk follows. */
+static void move_without_medium(World *world)
+{
+    AioContext *ctx = scenario_context(&world->scenario, fuzz_flag(world->in));
+
+    if (may_move(world)) {
+        blk_remove_bs(world->blk);
+        blk_set_aio_context(world->blk, ctx);
+        blk_insert_bs(world->blk, world->disk);
+        fuzz_check(__atomic_load_n(&world->disk->aio_context, __ATOMIC_SEQ_CST) == ctx);
+    }
+}
+
+/* Who is counted by a backend that never had a medium. */
+typedef struct Passer {
+    World *world;
+    BlockBackend *blk;
+    unsigned rounds;
+} Passer;
+
+static void coroutine_fn pass(void *opaque)
+{
+    Passer passer = *(Passer *)opaque;
+    uint8_t sector[SECTOR];
+
+    g_free(opaque);
+    for (unsigned i = 0; i < passer.rounds; i++) {
+        scenario_pause();
+    }
+    fuzz_check(blk_co_pread(passer.blk, 0, SECTOR, sector, 0) == -ENOMEDIUM);
+    blk_dec_in_flight(passer.blk);
+    finished(passer.world, &passer.world->under_way);
+}
+
+static void backend_goes_without_medium(World *world)
+{
+    Passer *passer = g_new(Passer, 1);
+    BlockBackend *blk = blk_new(scenario_context(&world->scenario, 1));
+
+    *passer = (Passer){ world, blk, fuzz_choice(world->in, 4) };
+    blk_inc_in_flight(blk);
+    scenario_add(&world->under_way, 1);
+    scenario_start(&world->scenario, 1, pass, passer);
+    blk_unref(blk);
 }
 
 static void change_backing(World *world)
@@ -672,6 +815,11 @@ static void serve_idly(void)
     timer_free(NULL);
 }
 
+static void plain_job(World *world)
+{
+    scenario_plain_job(&world->scenario, world->in);
+}
+
 static void serve(World *world)
 {
     unsigned rounds = fuzz_choice(world->in, 5);
@@ -718,6 +866,13 @@ static void (*const operations[])(World *) = {
     node_comes_in_a_section,
     take_snapshot,
     eject,
+    plain_job,
+    query,
+    filter_below,
+    flush_that_fails,
+    flush_while_the_filter_comes,
+    backend_goes_without_medium,
+    move_without_medium,
 };
 
 static void read_plan(FuzzInput *in, MirrorPlan *plan)
@@ -733,7 +888,9 @@ static void read_plan(FuzzInput *in, MirrorPlan *plan)
     plan->timeout_ns = flags & 64 && plan->copies ? SCALE_MS : 0;
     plan->waits_in_queue = flags & 128 && !plan->copies;
     plan->rounds = 1 + (more & 3);
-    plan->speed = speeds[(more >> 2) % G_N_ELEMENTS(speeds)];
+    plan->speed = speeds[(more >> 2 & 3) % G_N_ELEMENTS(speeds)];
+    plan->twice = more & 16 && plan->copies;
+    plan->looks = more & 32;
 }
 
 /* What the job reads from: a disk; one with another behind it; or an image in a file. All in the context of that number. */
@@ -820,6 +977,7 @@ static void end(World *world)
     if (world->mirror.plan.flags == JOB_DEFAULT) {
         scenario_mirror_check(&world->mirror, world->started);
     }
+    fuzz_check(scenario_get(&world->failed) + scenario_get(&world->mirror.failures) <= world->failures);
     fuzz_check(world->device_begins == world->device_ends);
     for (unsigned i = 0; i < world->request_count; i++) {
         fuzz_check(world->requests[i].done);
@@ -857,8 +1015,10 @@ static const char *const windows[] = {
     "copy-times-out",
     "drained-by-a-coroutine",
     "job-fails",
+    "job-is-cancelled-softly-in-its-sleep",
     "job-is-dismissed-by-hand",
     "job-is-finalized-by-hand",
+    "job-is-paused-for-two-reasons",
     "paused-job-goes-on",
     "ready-job-is-cancelled-softly",
     "request-fails",

@@ -10,10 +10,18 @@
 #define SECTOR  512
 #define LOOK_NS (100 * SCALE_US) /* a ready job looks so often whether it is to end */
 
+/* A disk needs milliseconds, and a sector at the lowest speed more than a second. */
+#ifdef WAKEFUZZ_SIMULATED
+#define SOON_NS NANOSECONDS_PER_SECOND
+#else
+#define SOON_NS (60 * NANOSECONDS_PER_SECOND) /* the clock is a real one, and others want the processor */
+#endif
+
 typedef struct MirrorJob {
     BlockJob common; /* first */
     BlockBackend *blk;
     BlockCopyState *bcs; /* NULL: it only reads */
+    BlockDriverState *target;
     int64_t bytes;
     bool completes; /* under job_mutex */
     Mirror *mirror;
@@ -33,6 +41,73 @@ static void check_pace(const MirrorJob *s, uint64_t since_ns, int64_t sectors)
     }
 }
 
+/* Another copy at the same time, in the same thread. */
+typedef struct Another {
+    MirrorJob *s;
+    bool waits; /* the job's coroutine waits for the end */
+    bool done;
+    int ret;
+} Another;
+
+static void coroutine_fn another_entry(void *opaque)
+{
+    Another *another = opaque;
+    MirrorJob *s = another->s;
+
+    another->ret = block_copy(s->bcs, SECTOR, s->bytes - SECTOR, s->mirror->plan.own_limit, 0);
+    another->done = true;
+    if (another->waits) {
+        aio_co_wake(s->common.job.co);
+    }
+}
+
+/* Whichever of the two has copied a cluster: it is there when the one that covers all has ended well. */
+static int coroutine_fn copy_beside_another(MirrorJob *s)
+{
+    Another another = { .s = s };
+    int ret;
+
+    qemu_coroutine_enter(qemu_coroutine_create(another_entry, &another));
+    ret = block_copy(s->bcs, 0, s->bytes, s->mirror->plan.own_limit, s->mirror->plan.timeout_ns);
+    if (ret == 0 && !s->mirror->plan.timeout_ns) {
+        fuzz_check(__atomic_load_n(&s->target->in_flight, __ATOMIC_SEQ_CST) == 0);
+    }
+    if (!another.done) {
+        another.waits = true;
+        qemu_coroutine_yield(); /* a job at work is entered by nobody else */
+    }
+    fuzz_check(another.done);
+    return ret ? ret : another.ret;
+}
+
+/* All but the first sector, and then that. */
+static int coroutine_fn copy_in_two_parts(MirrorJob *s)
+{
+    int ret;
+
+    block_copy_set_dirty(s->bcs, 0, s->bytes);
+    ret = block_copy(s->bcs, SECTOR, s->bytes - SECTOR, s->mirror->plan.own_limit, 0);
+    if (ret == 0) {
+        fuzz_check(s->mirror->plan.timeout_ns || block_copy_dirty_clusters_count(s->bcs) == 1);
+        ret = block_copy(s->bcs, 0, SECTOR, s->mirror->plan.own_limit, 0);
+    }
+    return ret;
+}
+
+static int coroutine_fn mirror_copy(MirrorJob *s)
+{
+    const MirrorPlan *plan = &s->mirror->plan;
+    int ret;
+
+    block_copy_set_dirty(s->bcs, 0, s->bytes);
+    fuzz_check(block_copy_dirty_clusters_count(s->bcs) == s->bytes / SECTOR);
+    if (!plan->twice) {
+        return block_copy(s->bcs, 0, s->bytes, plan->own_limit, plan->timeout_ns);
+    }
+    ret = copy_beside_another(s);
+    return ret ? ret : copy_in_two_parts(s);
+}
+
 static int coroutine_fn mirror_round(MirrorJob *s)
 {
     const MirrorPlan *plan = &s->mirror->plan;
@@ -43,19 +118,22 @@ static int coroutine_fn mirror_round(MirrorJob *s)
     if (!s->bcs) {
         return blk_co_pread(s->blk, 0, SECTOR, sector, 0);
     }
-    block_copy_set_dirty(s->bcs, 0, s->bytes);
-    fuzz_check(block_copy_dirty_clusters_count(s->bcs) == s->bytes / SECTOR);
-    ret = block_copy(s->bcs, 0, s->bytes, plan->own_limit, plan->timeout_ns);
+    ret = mirror_copy(s);
     if (ret == -ETIMEDOUT) {
         scenario_add(&s->mirror->timeouts, 1);
         fuzz_reached("copy-times-out");
         fuzz_check(fuzz_time_ns() - begin_ns >= plan->timeout_ns);
         return 0;
     }
-    if (ret == 0 && !plan->own_limit) {
+    if (ret == 0 && plan->own_limit) {
+        fuzz_check(fuzz_time_ns() - begin_ns < SOON_NS);
+    } else if (ret == 0 && !plan->twice) {
         check_pace(s, begin_ns, s->bytes / SECTOR - 1);
     }
     fuzz_check(ret < 0 || plan->timeout_ns || block_copy_dirty_clusters_count(s->bcs) == 0);
+    if (ret < 0 && plan->looks && !plan->twice && !plan->timeout_ns) {
+        fuzz_check(block_copy_dirty_clusters_count(s->bcs) > 0); /* what has failed is not done all the same */
+    }
     return ret;
 }
 
@@ -119,7 +197,13 @@ static void coroutine_fn mirror_resume(Job *job)
 
 static void mirror_user_resume(Job *job)
 {
-    ((MirrorJob *)job)->mirror->user_resumes++;
+    Mirror *mirror = ((MirrorJob *)job)->mirror;
+
+    mirror->user_resumes++;
+    if (mirror->plan.looks) {
+        JOB_LOCK_GUARD();
+        fuzz_check(job->user_paused);
+    }
     fuzz_reached("paused-job-goes-on");
 }
 
@@ -149,6 +233,10 @@ static int mirror_prepare(Job *job)
     Mirror *mirror = ((MirrorJob *)job)->mirror;
 
     mirror->prepared++;
+    if (mirror->plan.looks) {
+        JOB_LOCK_GUARD();
+        fuzz_check(job->status == JOB_STATUS_PENDING);
+    }
     return mirror->plan.prepare_fails ? -EPERM : 0;
 }
 
@@ -167,13 +255,20 @@ static void mirror_abort(Job *job)
     Mirror *mirror = ((MirrorJob *)job)->mirror;
 
     mirror->aborted++;
-    fuzz_check(!mirror->committed && !mirror->cleaned && !mirror->told);
+    fuzz_check(mirror->aborted == 1 && !mirror->committed && !mirror->cleaned && !mirror->told);
+    if (mirror->plan.looks && job->co) {
+        JOB_LOCK_GUARD();
+        job_cancel_locked(job, true); /* as somebody does who cancels all jobs, while this one polls */
+    }
 }
 
-/* The graph's write lock waits for a copy whose time was up and that is still at its end. */
+/* The graph's write lock waits for a copy whose time was up and that is still at its end: it has been cancelled. */
 static void mirror_release(MirrorJob *s)
 {
+    uint64_t begin_ns = fuzz_time_ns();
+
     block_job_remove_all_bdrv(&s->common);
+    fuzz_check(fuzz_time_ns() - begin_ns < SOON_NS);
     if (s->bcs) {
         block_copy_state_free(s->bcs);
         s->bcs = NULL;
@@ -248,6 +343,7 @@ Job *scenario_mirror_new(Mirror *mirror, BlockDriverState *source, BlockDriverSt
     }
     s->mirror = mirror;
     s->bytes = bytes;
+    s->target = target;
     s->blk = blk_new(bdrv_get_aio_context(source));
     blk_set_disable_request_queuing(s->blk, !plan->waits_in_queue);
     blk_insert_bs(s->blk, source);
