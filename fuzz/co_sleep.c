@@ -1,10 +1,11 @@
 /*
  * Target co_sleep: coroutines that sleep, and those who wake them from other threads: bare sleepers with timers; two that wake each other;
- * the cache cleaner of an image that is moved, reopened and closed; a job that is entered, paused and cancelled in its sleep; a backup
- * job whose speed changes while it sleeps for it.
+ * the cache cleaner of an image that is moved, reopened and closed; a job that is entered, paused and cancelled in its sleep; a job and a
+ * backup whose speed changes while they sleep for it.
  *
  * Invariants: each sleep ends; no wake is owed over a long jump of the clock (the driver has the oracle watch that); what ends a sleep does
- * not wait for its timer; what was written is read; all counters are zero at the end.
+ * not wait for its timer; the cleaner comes as often as it is to, and throws out what nobody used; what was written is read, also when the image
+ * was reopened; in the image's file, at each moment, what a table refers to has been given out; all counters are zero at the end.
  *
  * The empty scenario is an image in an io thread that is moved to the main thread and closed: enough for QEMU's lost wakeups of the cache
  * cleaner.
@@ -19,6 +20,7 @@
 #include "core/block_drivers.h"
 #include "core/block_job.h"
 #include "core/block_qcow2.h"
+#include "core/block_qcow2_int.h"
 #include "core/co_sleep.h"
 #include "core/graph_lock.h"
 #include "fuzz/fuzz.h"
@@ -27,7 +29,9 @@
 #define IMAGE_BYTES 4096
 #define DISK_BYTES  1024
 #define SECTOR      512
+#define SPEED_BYTES 10000u /* at the lowest speed they take LONG_NS and more */
 #define LONG_NS     (600 * NANOSECONDS_PER_SECOND)
+#define REOPENED_S  100u                          /* the interval of a cleaner after the image was reopened */
 #define PROMPT_NS   (50 * NANOSECONDS_PER_SECOND) /* shorter than each sleep of a cleaner */
 
 #ifdef WAKEFUZZ_SIMULATED
@@ -49,13 +53,15 @@ typedef struct SleepJob {
 struct World {
     Scenario scenario;
     BlockDriverState *file, *image, *source, *target;
-    BlockBackend *blk;
+    BlockBackend *blk, *file_blk; /* file_blk: for who looks into the image's file */
     BlockJob *job;
     unsigned pauses; /* of the job, by us */
     unsigned speeds; /* how often it was changed */
     ScenarioSleepers sleepers;
     ScenarioRelay relay;
     unsigned home; /* the image's context */
+    unsigned interval_s; /* of its cleaner */
+    int written; /* raw: a request has written */
 };
 
 static const int64_t job_lengths_ns[] = { SCALE_MS, LONG_NS, 0, NANOSECONDS_PER_SECOND }; /* the first may pass at any time */
@@ -74,6 +80,22 @@ static int coroutine_fn sleep_job_run(Job *job)
 
 static const BlockJobDriver sleep_job = {
     .job_driver = { .instance_size = sizeof(SleepJob), .job_type = "sleep", .run = sleep_job_run, .free = block_job_free },
+};
+
+/* Its sleeps are those of a speed, and no driver's but its own. */
+static int coroutine_fn speed_job_run(Job *job)
+{
+    SleepJob *s = (SleepJob *)job;
+
+    for (unsigned i = 0; i < s->steps && !job_is_cancelled(job); i++) {
+        block_job_ratelimit_processed_bytes(&s->common, SPEED_BYTES);
+        block_job_ratelimit_sleep(&s->common);
+    }
+    return 0;
+}
+
+static const BlockJobDriver speed_job = {
+    .job_driver = { .instance_size = sizeof(SleepJob), .job_type = "speed", .run = speed_job_run, .free = block_job_free },
 };
 
 static void job_done(void *opaque, int ret)
@@ -130,6 +152,21 @@ static void start_job(FuzzInput *in, World *world)
     s->steps = 1 + fuzz_choice(in, 4);
     s->ns = job_lengths_ns[fuzz_choice(in, G_N_ELEMENTS(job_lengths_ns))];
     world->job = &s->common;
+    start_and_settle(world);
+}
+
+/* It was to be faster than all that comes later, and before it begins it is to be slow. */
+static void start_speed_job(FuzzInput *in, World *world)
+{
+    AioContext *ctx = scenario_context(&world->scenario, 1);
+    SleepJob *s;
+
+    world->source = bdrv_new_ram("source", ctx, DISK_BYTES);
+    s = block_job_create("job", &speed_job, world->source, 1 << 20, JOB_DEFAULT, job_done, world);
+    fuzz_check(s != NULL);
+    s->steps = 1 + fuzz_choice(in, 4);
+    world->job = &s->common;
+    set_speed_to(world, 1);
     start_and_settle(world);
 }
 
@@ -208,6 +245,22 @@ static void lift_speed_and_see(World *world)
     await_job(world);
 }
 
+/* A job that sleeps for its speed, and not one that is about to: that finds out afterwards, and the same speed again tells it nothing. */
+static void speed_up_and_see(World *world)
+{
+    bool sleeps = false;
+
+    if (world->job) {
+        JOB_LOCK_GUARD();
+        sleeps = !world->speeds++ && !world->job->job.busy && timer_pending(&world->job->job.sleep_timer);
+        block_job_set_speed_locked(world->job, 10 * SPEED_BYTES);
+    }
+    if (sleeps) {
+        fuzz_reached("speed-lifted-in-the-job's-own-sleep");
+        await_job(world);
+    }
+}
+
 static void pause_and_see(World *world)
 {
     pause_job(world);
@@ -254,10 +307,11 @@ static void move_image(World *world)
 
 static void reopen_image(World *world)
 {
-    static const Qcow2Options options = { .cache_clean_interval_s = 100 };
+    static const Qcow2Options options = { .cache_clean_interval_s = REOPENED_S };
     unsigned cleanings = bdrv_qcow2_cleanings(world->image);
 
     fuzz_check(bdrv_qcow2_reopen(world->image, &options) == 0);
+    world->interval_s = REOPENED_S;
     note_cleaning(world, cleanings);
 }
 
@@ -267,6 +321,20 @@ static void open_image_in_file(World *world)
 
     world->image = bdrv_new_qcow2("image", scenario_context(&world->scenario, world->home), world->file, IMAGE_BYTES, &options);
     fuzz_check(world->image != NULL);
+    world->interval_s = DEFAULT_CACHE_CLEAN_INTERVAL;
+}
+
+/* Another one, the file of which cannot be read. */
+static void fail_to_open_image(World *world)
+{
+    static const Qcow2Options options = { .cache_clean_interval_s = DEFAULT_CACHE_CLEAN_INTERVAL };
+    AioContext *ctx = scenario_context(&world->scenario, world->home);
+    BlockDriverState *file = bdrv_new_ram("broken", ctx, QCOW2_FILE_BYTES_MAX);
+
+    bdrv_ram_fail_next(file, EIO);
+    fuzz_check(!bdrv_new_qcow2("no image", ctx, file, IMAGE_BYTES, &options));
+    fuzz_check(errno == EIO);
+    bdrv_unref(file);
 }
 
 /* Close it, which frees it, and open it again: some more cleaners that end. Not while a request may be under way. */
@@ -287,15 +355,75 @@ static void coroutine_fn request_entry(void *opaque)
     fuzz_check(blk_co_pwrite(world->blk, SECTOR, SECTOR, out, 0) == 0);
     fuzz_check(blk_co_pread(world->blk, SECTOR, SECTOR, in, 0) == 0);
     fuzz_check(memcmp(in, out, SECTOR) == 0);
+    scenario_set(&world->written, 1);
 }
 
-static void send_request(World *world)
+static void coroutine_fn read_entry(void *opaque)
+{
+    World *world = opaque;
+    int written = scenario_get(&world->written);
+    uint8_t in[SECTOR];
+
+    fuzz_check(blk_co_pread(world->blk, SECTOR, SECTOR, in, 0) == 0);
+    fuzz_check(!written || in[0] == 0x5a);
+    fuzz_check(memcmp(in, in + 1, SECTOR - 1) == 0);
+}
+
+static void start_request(World *world, void (*entry)(void *opaque))
 {
     if (!world->blk) {
         world->blk = blk_new(bdrv_get_aio_context(world->image));
         blk_insert_bs(world->blk, world->image);
     }
-    scenario_start(&world->scenario, world->home, request_entry, world);
+    scenario_start(&world->scenario, world->home, entry, world);
+}
+
+static void send_request(World *world)
+{
+    start_request(world, request_entry);
+}
+
+static void send_read(World *world)
+{
+    start_request(world, read_entry);
+}
+
+static void coroutine_fn read_file(World *world, uint64_t offset, void *sector)
+{
+    fuzz_check(blk_co_pread(world->file_blk, (int64_t)offset, SECTOR, sector, 0) == 0);
+}
+
+/*
+ * What somebody finds who opens the file after a loss of power at this moment: invariant 3 of block_qcow2.h. The counts are read last, as they
+ * only grow.
+ */
+static void coroutine_fn look_entry(void *opaque)
+{
+    World *world = opaque;
+    uint64_t l1[QCOW2_L2_ENTRIES], l2[QCOW2_L2_ENTRIES] = { 0 };
+    uint16_t refcounts[QCOW2_REFCOUNTS_MAX];
+
+    read_file(world, QCOW2_L1_OFFSET, l1); /* IMAGE_BYTES need one table */
+    if (l1[0]) {
+        read_file(world, l1[0], l2);
+    }
+    read_file(world, QCOW2_REFCOUNTS, refcounts);
+    fuzz_check(!l1[0] || refcounts[l1[0] / QCOW2_CLUSTER]);
+    for (unsigned i = 0; i < QCOW2_L2_ENTRIES; i++) {
+        fuzz_check(!l2[i] || refcounts[l2[i] / QCOW2_CLUSTER]);
+        if (l2[i]) {
+            fuzz_reached("table-of-the-image-is-in-its-file");
+        }
+    }
+}
+
+static void look_into_file(World *world)
+{
+    if (!world->file_blk) {
+        world->file_blk = blk_new(bdrv_get_aio_context(world->file));
+        blk_insert_bs(world->file_blk, world->file);
+    }
+    scenario_start(&world->scenario, 1 + world->home % world->scenario.thread_count, look_entry, world);
 }
 
 /* ---- the main thread */
@@ -330,6 +458,37 @@ static void doze(World *world)
     }
 }
 
+/* Each sleep of the cleaner ends before the clock jumps on; the last one may end together with the doze. */
+static void doze_and_count(World *world)
+{
+    unsigned before = bdrv_qcow2_cleanings(world->image);
+    unsigned intervals = (unsigned)(DOZE_NS / NANOSECONDS_PER_SECOND) / world->interval_s;
+
+    doze(world);
+    fuzz_check(bdrv_qcow2_cleanings(world->image) - before + 1 >= intervals);
+}
+
+/* What was not used while the cleaner came twice is not in the cache any more: two reads of the file instead of one. */
+static void read_when_it_is_cleaned(World *world)
+{
+    uint64_t begin_ns;
+
+    if (!TIME_IS_FREE || world->home == 0) { /* who looks into the file there needs the main thread */
+        return;
+    }
+    send_request(world);
+    scenario_wait(&world->scenario);
+    reopen_image(world);
+    send_read(world);
+    scenario_wait(&world->scenario);
+    doze_and_count(world);
+    bdrv_ram_set_completion(world->file, RAM_COMPLETE_TIMER, SCALE_MS);
+    begin_ns = fuzz_time_ns();
+    send_read(world);
+    scenario_wait(&world->scenario);
+    fuzz_check(fuzz_time_ns() - begin_ns >= 2 * SCALE_MS);
+}
+
 static void start_sleepers(FuzzInput *in, World *world)
 {
     scenario_sleepers_start(&world->sleepers, &world->scenario, in);
@@ -354,6 +513,7 @@ static void close_all(World *world)
         fuzz_check(blk_in_flight(world->blk) == 0);
         blk_unref(world->blk);
     }
+    blk_unref(world->file_blk);
     bdrv_unref(world->image);
     bdrv_unref(world->file);
     bdrv_unref(world->source);
@@ -389,6 +549,11 @@ static void write_graph_promptly(World *world)
 static void cancel_job_promptly(World *world)
 {
     promptly(cancel_job, world);
+}
+
+static void speed_up_promptly(World *world)
+{
+    promptly(speed_up_and_see, world);
 }
 
 static void lift_speed_promptly(World *world)
@@ -434,8 +599,9 @@ typedef struct Kind {
 
 static const Kind kinds[] = {
     { open_image,
-      { move_image_promptly, reopen_image_promptly, doze, send_request, write_graph_promptly, serve, close_and_open_image },
-      7 },
+      { move_image_promptly, reopen_image_promptly, doze, send_request, write_graph_promptly, serve, close_and_open_image,
+        fail_to_open_image, send_read, look_into_file, doze_and_count, read_when_it_is_cleaned },
+      12 },
     { start_sleepers, { wake_one, serve }, 2 },
     { start_job,
       { enter_job, pause_job, resume_job, cancel_job_promptly, write_graph_promptly, serve, see_job_end, pause_job_promptly,
@@ -450,6 +616,7 @@ static const Kind kinds[] = {
       { move_image_promptly, reopen_image_promptly, doze, send_request, write_graph_promptly, wake_one, set_speed, pause_job,
         resume_job, enter_job, cancel_job_promptly, serve },
       12 },
+    { start_speed_job, { speed_up_promptly, pause_job, resume_job, enter_job, cancel_job_promptly, serve, see_job_end }, 7 },
 };
 
 static void run(FuzzInput *in)
@@ -465,7 +632,7 @@ static void run(FuzzInput *in)
         kind->operations[fuzz_choice(in, kind->count)](&world);
     }
     cancel_job_promptly(&world);
-    if (world.blk && world.home == 0) {
+    if ((world.blk || world.file_blk) && world.home == 0) {
         move_image(&world); /* a request may still come, and the main thread does not poll while it waits for the threads */
     }
     scenario_sleepers_stop(&world.sleepers);
@@ -487,6 +654,8 @@ static const char *const windows[] = {
     "job-entered-in-its-sleep",
     "job-cancelled-in-its-sleep",
     "job-cancelled-awake",
+    "speed-lifted-in-the-job's-own-sleep",
+    "table-of-the-image-is-in-its-file",
     NULL,
 };
 
