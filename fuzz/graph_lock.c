@@ -1,8 +1,8 @@
 /*
  * Target graph_lock: readers in io threads (and in the main context) against writers in the main thread, plain and drained, while nodes
- * come and go below a backend that serves requests.
+ * come and go below a backend that serves requests, and threads come and go of whose readers one is still in.
  *
- * Invariants: while the writer writes nobody reads; each request is completed once, with its data; none is under way in a drained section;
+ * Invariants: while the writer writes nobody reads; who is in is counted; each request is completed once, with its data; none is under way in a drained section;
  * all counters are zero at the end.
  *
  * The empty scenario is one reader with one short section against one plain write section: enough for QEMU's e3082ab3b3.
@@ -28,6 +28,7 @@ typedef struct World {
     BlockBackend *blk;
     BlockDriverState *disk;
     bool dwells; /* in its drained sections */
+    bool moving; /* some readers leave elsewhere than they came in: while they do, their number is not exact */
     /* For the invariants: no points, and no part of the program (so not core/atomic.h). */
     int readers;
     int writing;
@@ -221,8 +222,42 @@ static void look(World *world)
     bdrv_graph_rdunlock_main_loop();
 }
 
+/* A reader that comes in in a thread that ends before it has left, in another one. */
+typedef struct Visitor {
+    World *world;
+    int has_moved; /* raw */
+} Visitor;
+
+static void coroutine_fn visitor_entry(void *opaque)
+{
+    Visitor *visitor = opaque;
+    World *world = visitor->world;
+
+    bdrv_graph_co_rdlock();
+    aio_co_reschedule_self(scenario_context(&world->scenario, 1));
+    scenario_set(&visitor->has_moved, 1); /* it may be gone from here on */
+    aio_wait_kick();
+    if (!world->moving) {
+        fuzz_check(bdrv_graph_reader_count() > 0);
+    }
+    bdrv_graph_co_rdunlock();
+    scenario_leave(&world->scenario);
+}
+
+static void thread_comes_and_goes(World *world)
+{
+    IOThread *thread = iothread_new("passer-by");
+    Visitor visitor = { .world = world };
+
+    fuzz_check(thread != NULL);
+    scenario_enter(&world->scenario);
+    aio_co_schedule(iothread_get_aio_context(thread), qemu_coroutine_create(visitor_entry, &visitor));
+    AIO_WAIT_WHILE_UNLOCKED(NULL, !scenario_get(&visitor.has_moved));
+    iothread_destroy(thread);
+}
+
 static void (*const operations[])(World *) = {
-    write_plain, write_drained, change_medium, put_filter_and_take_it_out, come_and_go, drain, serve, look,
+    write_plain, write_drained, change_medium, put_filter_and_take_it_out, come_and_go, drain, serve, look, thread_comes_and_goes,
 };
 
 /* ---- the scenario */
@@ -270,6 +305,7 @@ static void run(FuzzInput *in)
     world.dwells = helped & 128;
     for (unsigned i = 0; i < reader_count; i++) {
         readers[i].helped = helped >> i & 1;
+        world.moving |= readers[i].moves;
         scenario_start(&world.scenario, readers[i].home, reader_entry, &readers[i]);
     }
     for (unsigned i = 0; i < operation_count; i++) {
