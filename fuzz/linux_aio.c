@@ -1,10 +1,11 @@
 /*
  * Target linux_aio: a guest's device and a copy, by a conversion or a backup job, share a disk on Linux AIO: cached, O_DIRECT, or in two
  * files of which each may be either. The main thread drains and masks interrupts meanwhile, and a client without coroutines polls in
- * its completion callback.
+ * its completion callback. The guest may get its device in a drained section.
  *
- * Invariants: each request is completed exactly once; what the guest reads is what it wrote; the copy holds for each cluster what was
- * there at the start or what the guest wrote; at the end nothing is queued, in flight, or nested.
+ * Invariants: each request is completed exactly once, and begins in no section; what the guest reads is what it wrote; the copy holds for each
+ * cluster what was there at the start or what the guest wrote; what was written to two files their tables say; at the end nothing is queued, in
+ * flight, or nested.
  *
  * The empty scenario is a conversion of one cached file to another: after the flush at its start, which is asynchronous, all its requests
  * complete inside of io_submit. That is enough for QEMU's 6864bec553.
@@ -25,9 +26,10 @@
 #include "fuzz/fuzz.h"
 #include "fuzz/scenario_disk.h"
 
-#define BATCHES_MAX 4u
-#define SMALL_QUEUE 2u
-#define POLL_ROUNDS 4u
+#define BATCHES_MAX    4u
+#define SMALL_QUEUE    2u
+#define POLL_ROUNDS    4u
+#define SECTION_ROUNDS 4u
 
 #define RECURSION_MAX 32u /* the fixed core goes 8 levels deep, and the copy takes 40 requests in a row */
 
@@ -44,7 +46,7 @@ typedef struct World {
     int copy_ret; /* when it has ended */
     ScenarioWriter guest;
     ScenarioPoller poller;
-    bool faults;
+    bool faults, looks; /* looks: into the tables of two files, at the end, when the guest has written the same again */
 } World;
 
 /* ---- what the main thread does meanwhile */
@@ -170,7 +172,20 @@ static void start_guest(World *world, unsigned batches, unsigned batch, bool pol
 {
     world->device = virtio_blk_new(world->blk, polls);
     fuzz_check(world->device != NULL);
-    scenario_writer_start(&world->guest, world->device, batches, batch, world->faults);
+    scenario_writer_start(&world->guest, world->device, batches, batch, world->looks, world->faults);
+}
+
+/* Its kicks are heard when the section has ended. */
+static void start_guest_in_section(World *world, unsigned batches, unsigned batch, bool polls)
+{
+    bdrv_drained_begin(world->disk);
+    start_guest(world, batches, batch, polls);
+    for (unsigned i = 0; i < SECTION_ROUNDS; i++) {
+        aio_poll(qemu_get_aio_context(), false);
+    }
+    fuzz_check(virtio_blk_is_idle(world->device));
+    fuzz_check(__atomic_load_n(&world->disk->in_flight, __ATOMIC_SEQ_CST) == 0);
+    bdrv_drained_end(world->disk);
 }
 
 /* ---- the end */
@@ -185,6 +200,19 @@ static void check_copy(World *world, bool start_known)
     fuzz_check(pread(bdrv_file_fd(world->copy), data, sizeof(data), 0) == sizeof(data));
     for (unsigned i = 0; i < CLUSTERS; i++) {
         scenario_disk_check_cluster(data[i], i, start_known, world->guest.batches);
+    }
+}
+
+/* What a second one would find who opens the image in two files. */
+static void check_tables(World *world)
+{
+    static uint8_t table[BLOCK_EXTENTS_GRAINS] __attribute__((aligned(4096)));
+
+    for (unsigned file = 0; file < 2; file++) {
+        fuzz_check(pread(bdrv_file_fd(world->files[file]), table, sizeof(table), 0) == sizeof(table));
+        for (unsigned i = 0; i < CLUSTERS / 2; i++) {
+            fuzz_check(table[i] <= 1 && table[i] >= world->guest.written[2 * i + file]);
+        }
     }
 }
 
@@ -217,6 +245,9 @@ static void end(World *world, Disk kind)
         blk_unref(world->source); /* NULL where a job has copied */
         blk_unref(world->target);
         bdrv_unref(world->copy);
+    }
+    if (world->files[0] && world->looks) {
+        check_tables(world);
     }
     blk_unref(world->blk);
     bdrv_unref(world->disk);
@@ -251,7 +282,7 @@ static void run(FuzzInput *in)
     unsigned operation_count = fuzz_choice(in, 4);
     uint8_t more = fuzz_byte(in);
     bool no_copy = shape & 4, poller = options & 1, by_job = more & 1;
-    unsigned cluster = kind == TWO_FILES ? 1 : 1U << (shape >> 7); /* DISK_BYTES is a multiple */
+    unsigned cluster = 1U << ((kind == TWO_FILES ? more : shape) >> 7); /* DISK_BYTES is a multiple */
 
     laio_trace_hook = count_window;
     scenario_begin(&world.scenario, 1);
@@ -261,6 +292,7 @@ static void run(FuzzInput *in)
     }
     fuzz_disk_faults(shape & 16, shape & 32);
     world.faults = shape & 48;
+    world.looks = more & 64;
     aio_context_set_aio_params(world.ctx, options >> 1 & 3);
     aio_context_set_poll_params(world.ctx, options & 8 ? POLL_ROUNDS : 0);
     make_disk(&world, kind, shape >> 6);
@@ -269,12 +301,12 @@ static void run(FuzzInput *in)
         (by_job ? start_job : start_conversion)(&world, cluster, 1 + (options >> 4 & 3));
     }
     if (batches) {
-        start_guest(&world, batches, batch, options & 128);
+        (more & 32 ? start_guest_in_section : start_guest)(&world, batches, batch, options & 128);
     }
     if (poller && kind != MEMORY) {
         scenario_poller_start(&world.poller, &world.scenario, world.ctx,
-                              bdrv_file_fd(world.files[0] ? world.files[0] : world.disk), 1 + (more >> 1) % POLLER_ROUNDS_MAX,
-                              world.faults);
+                              bdrv_file_fd(world.files[0] ? world.files[0] : world.disk),
+                              1 + (more >> 1 & 15) % POLLER_ROUNDS_MAX, world.faults);
     }
     for (unsigned i = 0; i < operation_count; i++) {
         operations[fuzz_choice(in, G_N_ELEMENTS(operations))](&world);

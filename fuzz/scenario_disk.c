@@ -37,7 +37,7 @@ void scenario_disk_check_cluster(const uint8_t *data, unsigned cluster, bool fil
 static void guest_fill(ScenarioWriter *guest, unsigned batch)
 {
     for (unsigned i = 0; i < guest->batch; i++) {
-        unsigned cluster = (batch / 2 * guest->batch + i) % CLUSTERS;
+        unsigned cluster = ((guest->repeats ? 0 : batch / 2 * guest->batch) + i) % CLUSTERS;
         VirtIOBlockReq *req = &guest->reqs[i];
 
         *req = (VirtIOBlockReq){
@@ -114,9 +114,10 @@ static void *guest_thread(void *opaque)
     return NULL;
 }
 
-void scenario_writer_start(ScenarioWriter *guest, VirtIOBlock *device, unsigned batches, unsigned batch, bool faults)
+void scenario_writer_start(ScenarioWriter *guest, VirtIOBlock *device, unsigned batches, unsigned batch, bool repeats,
+                           bool faults)
 {
-    *guest = (ScenarioWriter){ .device = device, .batches = batches, .batch = batch, .faults = faults };
+    *guest = (ScenarioWriter){ .device = device, .batches = batches, .batch = batch, .repeats = repeats, .faults = faults };
     qemu_thread_create(&guest->thread, "guest", guest_thread, guest, QEMU_THREAD_JOINABLE);
 }
 

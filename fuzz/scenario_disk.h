@@ -30,6 +30,7 @@ typedef struct ScenarioWriter {
     VirtIOBlock *device;
     QemuThread thread;
     unsigned batches, batch; /* batch: requests in each */
+    bool repeats; /* each batch of writes is to the same clusters */
     bool faults; /* requests may fail */
     VirtIOBlockReq reqs[WRITER_BATCH_MAX];
     uint8_t data[WRITER_BATCH_MAX][CLUSTER];
@@ -37,7 +38,8 @@ typedef struct ScenarioWriter {
 } ScenarioWriter;
 
 /* Start it, and wait until it has sent all. Main thread; the latter blocks. */
-void scenario_writer_start(ScenarioWriter *guest, VirtIOBlock *device, unsigned batches, unsigned batch, bool faults);
+void scenario_writer_start(ScenarioWriter *guest, VirtIOBlock *device, unsigned batches, unsigned batch, bool repeats,
+                           bool faults);
 void scenario_writer_join(ScenarioWriter *guest);
 
 /* ---- the client that polls */
