@@ -16,6 +16,7 @@
 typedef struct Told {
     ScenarioJobs *jobs;
     unsigned number;
+    uint64_t begin_ns, least_ns; /* it needs so long to come to a good end */
 } Told;
 
 static void told(void *opaque, int ret)
@@ -25,6 +26,7 @@ static void told(void *opaque, int ret)
 
     g_free(opaque);
     fuzz_check(ret == 0 || ret == -ECANCELED);
+    fuzz_check(ret < 0 || fuzz_time_ns() - told.begin_ns >= told.least_ns);
     fuzz_check(__atomic_fetch_and(&told.jobs->left, ~bit, __ATOMIC_SEQ_CST) & bit);
     told.jobs->told++;
     if (scenario_is_ending(told.jobs->scenario) && ret == -ECANCELED) {
@@ -36,7 +38,7 @@ static Told *next_job(ScenarioJobs *jobs, char *id, size_t size)
 {
     Told *opaque = g_new(Told, 1);
 
-    *opaque = (Told){ jobs, jobs->made };
+    *opaque = (Told){ .jobs = jobs, .number = jobs->made, .begin_ns = fuzz_time_ns() };
     g_snprintf(id, size, "job%u", jobs->made);
     __atomic_fetch_or(&jobs->left, 1u << jobs->made++, __ATOMIC_SEQ_CST);
     return opaque;
@@ -125,6 +127,9 @@ void scenario_job_backup(ScenarioJobs *jobs, BlockDriverState *source, int64_t b
         return;
     }
     opaque = next_job(jobs, id, sizeof(id));
+    if (speed) {
+        opaque->least_ns = (uint64_t)((bytes - SECTOR) / speed) * NANOSECONDS_PER_SECOND; /* the first sector does not wait */
+    }
     target = bdrv_new_ram("target", bdrv_get_aio_context(source), bytes);
     bdrv_set_monitor_owned(target);
     job = backup_job_create(id, source, target, bytes, &options, JOB_DEFAULT, told, opaque);
