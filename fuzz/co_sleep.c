@@ -369,6 +369,18 @@ static void coroutine_fn read_entry(void *opaque)
     fuzz_check(memcmp(in, in + 1, SECTOR - 1) == 0);
 }
 
+/* It may fail, and then has not done anything by halves. */
+static void coroutine_fn try_entry(void *opaque)
+{
+    World *world = opaque;
+    uint8_t out[SECTOR];
+    int ret;
+
+    memset(out, 0x5a, sizeof(out));
+    ret = blk_co_pwrite(world->blk, SECTOR, SECTOR, out, 0);
+    fuzz_check(ret == 0 || ret == -EIO);
+}
+
 static void start_request(World *world, void (*entry)(void *opaque))
 {
     if (!world->blk) {
@@ -386,6 +398,34 @@ static void send_request(World *world)
 static void send_read(World *world)
 {
     start_request(world, read_entry);
+}
+
+static void close_backend(World *world)
+{
+    if (world->blk) {
+        fuzz_check(blk_in_flight(world->blk) == 0);
+        blk_unref(world->blk);
+        world->blk = NULL;
+    }
+}
+
+/* One request to the file fails, at some moment of the first write or the second. The third is in the file when the image was closed. */
+static void write_while_the_file_fails(World *world)
+{
+    if (world->home == 0 || world->file_blk) { /* who looks into the file would meet the failure */
+        return;
+    }
+    scenario_wait(&world->scenario);
+    start_request(world, try_entry);
+    bdrv_ram_fail_next(world->file, EIO);
+    scenario_wait(&world->scenario);
+    start_request(world, try_entry);
+    scenario_wait(&world->scenario);
+    send_request(world);
+    scenario_wait(&world->scenario);
+    close_backend(world);
+    close_and_open_image(world);
+    send_read(world);
 }
 
 static void coroutine_fn read_file(World *world, uint64_t offset, void *sector)
@@ -509,10 +549,7 @@ static void open_image(FuzzInput *in, World *world)
 
 static void close_all(World *world)
 {
-    if (world->blk) {
-        fuzz_check(blk_in_flight(world->blk) == 0);
-        blk_unref(world->blk);
-    }
+    close_backend(world);
     blk_unref(world->file_blk);
     bdrv_unref(world->image);
     bdrv_unref(world->file);
@@ -593,15 +630,15 @@ typedef void Operation(World *world);
 
 typedef struct Kind {
     Start *start;
-    Operation *operations[12];
+    Operation *operations[13];
     unsigned count;
 } Kind;
 
 static const Kind kinds[] = {
     { open_image,
       { move_image_promptly, reopen_image_promptly, doze, send_request, write_graph_promptly, serve, close_and_open_image,
-        fail_to_open_image, send_read, look_into_file, doze_and_count, read_when_it_is_cleaned },
-      12 },
+        fail_to_open_image, send_read, look_into_file, doze_and_count, read_when_it_is_cleaned, write_while_the_file_fails },
+      13 },
     { start_sleepers, { wake_one, serve }, 2 },
     { start_job,
       { enter_job, pause_job, resume_job, cancel_job_promptly, write_graph_promptly, serve, see_job_end, pause_job_promptly,

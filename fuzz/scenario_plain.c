@@ -124,6 +124,7 @@ static void complete(PlainJob *s)
     bool ready = job_is_ready_locked(&s->common);
 
     fuzz_check(job_complete_locked(&s->common) == (ready ? -EBUSY : -EPERM));
+    fuzz_check(job_complete_sync_locked(&s->common) == -EBUSY);
 }
 
 /* Softly only in its sleep: where it is about to sleep, it would find out afterwards. */
