@@ -7,8 +7,9 @@
 #include "core/block_copy.h"
 #include "fuzz/fuzz.h"
 
-#define SECTOR  512
-#define LOOK_NS (100 * SCALE_US) /* a ready job looks so often whether it is to end */
+#define SECTOR   512
+#define SLICE_NS (100 * SCALE_MS) /* of a job's speed */
+#define LOOK_NS  (100 * SCALE_US) /* a ready job looks so often whether it is to end */
 
 /* A disk needs milliseconds, and a sector at the lowest speed more than a second. */
 #ifdef WAKEFUZZ_SIMULATED
@@ -29,15 +30,15 @@ typedef struct MirrorJob {
 
 /* ---- the work */
 
-/* Since then so many sectors have had to wait for their turn, whatever has ended a sleep meanwhile. At this speed each takes its second; nobody
- * has asked for another one. */
-static void check_pace(const MirrorJob *s, uint64_t since_ns, int64_t sectors)
+/* It had to wait for so long since then, whatever has ended a sleep meanwhile: at this speed each sector takes its second. Nobody has asked for
+ * another one. */
+static void check_pace(const MirrorJob *s, uint64_t since_ns, int64_t least_ns)
 {
     const Mirror *mirror = s->mirror;
 
     if (mirror->plan.speed == SECTOR && !scenario_get(&mirror->speeds_asked)) {
         fuzz_reached("speed-is-kept");
-        fuzz_check((int64_t)(fuzz_time_ns() - since_ns) >= sectors * NANOSECONDS_PER_SECOND);
+        fuzz_check((int64_t)(fuzz_time_ns() - since_ns) >= least_ns);
     }
 }
 
@@ -128,7 +129,7 @@ static int coroutine_fn mirror_round(MirrorJob *s)
     if (ret == 0 && plan->own_limit) {
         fuzz_check(fuzz_time_ns() - begin_ns < SOON_NS);
     } else if (ret == 0 && !plan->twice) {
-        check_pace(s, begin_ns, s->bytes / SECTOR - 1);
+        check_pace(s, begin_ns, (s->bytes / SECTOR - 1) * NANOSECONDS_PER_SECOND);
     }
     fuzz_check(ret < 0 || plan->timeout_ns || block_copy_dirty_clusters_count(s->bcs) == 0);
     if (ret < 0 && plan->looks && !plan->twice && !plan->timeout_ns) {
@@ -154,7 +155,7 @@ static int coroutine_fn mirror_run(Job *job)
 
         fuzz_check(!job->paused); /* this coroutine alone changes it now */
         if (i > 0) {
-            check_pace(s, processed_ns, 1);
+            check_pace(s, processed_ns, NANOSECONDS_PER_SECOND - SLICE_NS); /* its slice may have begun before the round */
         }
         ret = mirror_round(s);
         if (ret < 0) {
