@@ -22,23 +22,13 @@
 #include "fuzz/fuzz.h"
 #include "fuzz/scenario_mirror.h"
 #include "fuzz/scenario_plain.h"
+#include "fuzz/scenario_requests.h"
 
-#define DISK_BYTES     2048
+#define DISK_BYTES     SCENARIO_REQUESTS_DISK_BYTES
 #define SECTOR         512
 #define OPERATIONS_MAX 10u
-#define REQUESTS_MAX   8u
 
-typedef struct World World;
-
-typedef struct Request {
-    World *world;
-    unsigned kind;
-    uint8_t data[DISK_BYTES];
-    QEMUIOVector qiov;
-    bool done;
-} Request;
-
-struct World {
+typedef struct World {
     Scenario scenario;
     FuzzInput *in;
     BlockDriverState *base, *disk, *other, *target; /* disk: the source of the job; base: its file or backing, or NULL */
@@ -48,31 +38,36 @@ struct World {
     Mirror mirror;
     BlockDriverState *filter; /* between an image and its file; or NULL */
     bool started;
-    Request requests[REQUESTS_MAX];
-    unsigned request_count;
-    int under_way, drains; /* raw: requests, and coroutines that drain */
-    int failed;            /* raw: requests that have failed by a disk */
-    int failures;          /* that the disks were told to let happen */
-    int waiting;           /* raw: the main thread waits for these, or for another status of the job */
-    int status;            /* raw: of the job, as it was told last */
+    ScenarioRequests requests;
+    int drains;   /* raw: coroutines that drain */
+    int failures; /* that the disks were told to let happen */
+    int waiting;  /* raw: the main thread waits for these, for requests, or for another status of the job */
+    int status;   /* raw: of the job, as it was told last */
     int device_begins, device_ends;
     bool asked; /* somebody does what lets a job go that stays until it is dismissed */
-};
+} World;
 
 /* ---- who ends tells the main thread, but only where that waits for it: another kick would hide a missing one */
 
-static void finished(World *world, int *count)
+static void ended(void *opaque)
 {
-    scenario_add(count, -1);
+    World *world = opaque;
+
     if (scenario_get(&world->waiting)) {
         aio_wait_kick();
     }
 }
 
+static void finished(World *world, int *count)
+{
+    scenario_add(count, -1);
+    ended(world);
+}
+
 static void wait_for_all(World *world)
 {
     scenario_set(&world->waiting, 1);
-    AIO_WAIT_WHILE_UNLOCKED(NULL, scenario_get(&world->under_way) || scenario_get(&world->drains));
+    AIO_WAIT_WHILE_UNLOCKED(NULL, scenario_get(&world->requests.under_way) || scenario_get(&world->drains));
     scenario_set(&world->waiting, 0);
 }
 
@@ -318,124 +313,11 @@ static void make_again(World *world)
 
 /* ---- the client */
 
-static bool is_in_range(const Request *request)
-{
-    return request->kind < 4 || request->kind > 6;
-}
-
-static void request_done(void *opaque, int ret)
-{
-    Request *request = opaque;
-
-    fuzz_check(!request->done);
-    request->done = true;
-    fuzz_check(ret >= 0 || ret == -EIO || ret == -ENOSPC || ret == -ENOMEDIUM);
-    if (ret < 0) {
-        fuzz_reached("request-fails");
-    }
-    if (ret < 0 && ret != -ENOMEDIUM && is_in_range(request)) {
-        scenario_add(&request->world->failed, 1);
-    }
-    finished(request->world, &request->world->under_way);
-}
-
-/* Into two buffers of different size, the list of which has to grow. */
-static int64_t coroutine_fn read_in_parts(BlockBackend *blk, uint8_t *data)
-{
-    QEMUIOVector qiov;
-    int ret;
-
-    qemu_iovec_init(&qiov, 0);
-    qemu_iovec_add(&qiov, data, SECTOR / 2);
-    qemu_iovec_add(&qiov, data + SECTOR / 2, SECTOR + SECTOR / 2);
-    ret = blk_co_preadv(blk, SECTOR, 2 * SECTOR, &qiov, 0);
-    qemu_iovec_destroy(&qiov);
-    return ret;
-}
-
-/* No range of sectors. */
-static int64_t coroutine_fn read_what_is_not_there(Request *request)
-{
-    static const struct {
-        int64_t offset, bytes;
-        int error;
-    } ranges[] = {
-        { 1, SECTOR, -EINVAL },    { 0, SECTOR - 1, -EINVAL }, { 0, 2 * DISK_BYTES, -EINVAL }, /* more than the buffer holds */
-        { -SECTOR, SECTOR, -EIO }, { 0, -SECTOR, -EIO },       { INT64_MAX - 1, SECTOR, -EIO },
-    };
-    int ret = 0;
-
-    for (size_t i = 0; i < G_N_ELEMENTS(ranges); i++) {
-        QEMUIOVector qiov;
-
-        qemu_iovec_init_buf(&qiov, request->data, DISK_BYTES);
-        ret = blk_co_preadv(request->world->blk, ranges[i].offset, ranges[i].bytes, &qiov, 0);
-        fuzz_check(ret == ranges[i].error || ret == -ENOMEDIUM);
-    }
-    return ret;
-}
-
-static void coroutine_fn request_entry(void *opaque)
-{
-    Request *request = opaque;
-    BlockBackend *blk = request->world->blk;
-    int64_t ret;
-
-    switch (request->kind) {
-    case 0:
-        ret = blk_co_pread(blk, 0, DISK_BYTES, request->data, 0);
-        break;
-    case 1:
-        ret = blk_co_pwrite(blk, SECTOR, SECTOR, request->data, 0);
-        break;
-    case 2:
-        ret = blk_co_flush(blk);
-        break;
-    case 3:
-        ret = blk_co_getlength(blk);
-        fuzz_check(ret == DISK_BYTES || ret == -ENOMEDIUM);
-        break;
-    case 4:
-        ret = blk_co_pread(blk, DISK_BYTES, SECTOR, request->data, 0); /* beyond the end */
-        fuzz_check(ret == -EIO || ret == -ENOMEDIUM);
-        break;
-    case 5:
-        ret = blk_co_pwrite(blk, DISK_BYTES, SECTOR, request->data, 0);
-        fuzz_check(ret == -EIO || ret == -ENOMEDIUM);
-        break;
-    case 6:
-        ret = read_what_is_not_there(request);
-        break;
-    default:
-        ret = read_in_parts(blk, request->data);
-        break;
-    }
-    request_done(request, (int)MIN(ret, 0));
-}
-
-/* Kinds from 8 on are for callers without coroutines, and complete in the main thread. */
 static void submit(World *world)
 {
-    unsigned kind = fuzz_choice(world->in, 11), home = fuzz_flag(world->in);
-    Request *request;
+    unsigned kind = fuzz_choice(world->in, SCENARIO_REQUEST_KINDS), home = fuzz_flag(world->in);
 
-    if (world->request_count == REQUESTS_MAX) {
-        return;
-    }
-    request = &world->requests[world->request_count++];
-    request->world = world;
-    request->kind = kind;
-    scenario_add(&world->under_way, 1);
-    qemu_iovec_init_buf(&request->qiov, request->data, kind == 9 ? SECTOR : DISK_BYTES);
-    if (kind == 8) {
-        blk_aio_preadv(world->blk, 0, &request->qiov, 0, request_done, request);
-    } else if (kind == 9) {
-        blk_aio_pwritev(world->blk, 0, &request->qiov, 0, request_done, request);
-    } else if (kind == 10) {
-        blk_aio_flush(world->blk, request_done, request);
-    } else {
-        scenario_start(&world->scenario, home, request_entry, request);
-    }
+    scenario_requests_submit(&world->requests, kind, home);
 }
 
 static void fail_next(World *world)
@@ -672,7 +554,7 @@ static void flush_while_the_filter_comes(World *world)
         aio_bh_schedule_oneshot(qemu_get_aio_context(), filter_comes, world);
         ret = bdrv_flush(world->disk);
         fuzz_check(ret == 0 || ret == -EIO);
-        scenario_add(&world->failed, ret < 0);
+        scenario_add(&world->requests.failed, ret < 0);
         while (!world->filter) {
             aio_poll(qemu_get_aio_context(), true);
         }
@@ -744,7 +626,7 @@ static void coroutine_fn pass(void *opaque)
     }
     fuzz_check(blk_co_pread(passer.blk, 0, SECTOR, sector, 0) == -ENOMEDIUM);
     blk_dec_in_flight(passer.blk);
-    finished(passer.world, &passer.world->under_way);
+    finished(passer.world, &passer.world->requests.under_way);
 }
 
 static void backend_goes_without_medium(World *world)
@@ -754,7 +636,7 @@ static void backend_goes_without_medium(World *world)
 
     *passer = (Passer){ world, blk, fuzz_choice(world->in, 4) };
     blk_inc_in_flight(blk);
-    scenario_add(&world->under_way, 1);
+    scenario_add(&world->requests.under_way, 1);
     scenario_start(&world->scenario, 1, pass, passer);
     blk_unref(blk);
 }
@@ -932,6 +814,7 @@ static void begin(World *world, FuzzInput *in)
     world->blk = blk_new(ctx);
     world->namesake = blk_new(ctx);
     blk_insert_bs(world->blk, world->disk);
+    world->requests = (ScenarioRequests){ .scenario = &world->scenario, .blk = world->blk, .ended = ended, .opaque = world };
     told_of_status = world;
     job_status_change_hook = status_changes;
     fuzz_check(scenario_mirror_new(&world->mirror, world->disk, world->target, DISK_BYTES) != NULL);
@@ -977,11 +860,9 @@ static void end(World *world)
     if (world->mirror.plan.flags == JOB_DEFAULT) {
         scenario_mirror_check(&world->mirror, world->started);
     }
-    fuzz_check(scenario_get(&world->failed) + scenario_get(&world->mirror.failures) <= world->failures);
+    fuzz_check(scenario_get(&world->requests.failed) + scenario_get(&world->mirror.failures) <= world->failures);
     fuzz_check(world->device_begins == world->device_ends);
-    for (unsigned i = 0; i < world->request_count; i++) {
-        fuzz_check(world->requests[i].done);
-    }
+    scenario_requests_check(&world->requests);
     job_status_change_hook = NULL;
     blk_set_dev_ops(world->blk, NULL, NULL);
     monitor_remove_blk(world->blk);
