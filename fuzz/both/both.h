@@ -12,6 +12,14 @@
 
 #include "fuzz/qemu/scenario.h"
 
+#include "block/thread-pool.h"
+#if __has_include("qemu/defer-call.h")
+#include "qemu/defer-call.h"
+#endif
+#if __has_include("qemu/lockcnt.h")
+#include "qemu/lockcnt.h"
+#endif
+
 #define qemu_co_sleep_init(w) (*(w) = (QemuCoSleep){ 0 })
 
 /* A disk on which each request takes this long, and its backend, both in an io thread. */
@@ -19,6 +27,24 @@ static inline BlockBackend *both_open_disk(Scenario *scenario, unsigned index, i
 {
     *disk = scenario_open_null("disk", 4096, latency_ns);
     return scenario_new_backend(scenario, index, *disk);
+}
+
+/* Where GLib sources beside the main loop's own belong. */
+static inline GMainContext *both_main_context(void)
+{
+    return g_main_context_default();
+}
+
+/* Whether the loop looks for a while at handlers with io_poll before it sleeps; not before this call. Any thread. */
+static inline void both_set_polling(AioContext *ctx, bool polls)
+{
+    aio_context_set_poll_params(ctx, polls ? 32 * SCALE_US : 0, 0, 0, &error_abort);
+}
+
+/* How many workers the context's thread pool may have, and keeps. In its home thread. */
+static inline void both_set_workers(AioContext *ctx, int least, int most)
+{
+    aio_context_set_thread_pool_params(ctx, least, most, &error_abort);
 }
 
 #else
@@ -31,9 +57,13 @@ static inline BlockBackend *both_open_disk(Scenario *scenario, unsigned index, i
 #include "core/block_drivers.h"
 #include "core/co_mutex.h"
 #include "core/co_queue.h"
+#include "core/co_rwlock.h"
 #include "core/co_sleep.h"
+#include "core/defer_call.h"
 #include "core/event_notifier.h"
 #include "core/graph_lock.h"
+#include "core/lockcnt.h"
+#include "core/thread_pool.h"
 #include "core/timer.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/scenario.h"
@@ -48,7 +78,26 @@ static inline BlockBackend *both_open_disk(Scenario *scenario, unsigned index, i
     return blk;
 }
 
+static inline GMainContext *both_main_context(void)
+{
+    return qemu_main_loop_get_g_main_context();
+}
+
+static inline void both_set_polling(AioContext *ctx, bool polls)
+{
+    aio_context_set_poll_params(ctx, polls ? 64 : 0);
+}
+
+static inline void both_set_workers(AioContext *ctx, int least, int most)
+{
+    aio_context_set_thread_pool_params(ctx, least, most);
+}
+
 #endif
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define BOTH_THREADS 2u /* io threads of such a scenario */
 
