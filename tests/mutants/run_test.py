@@ -20,27 +20,31 @@ import mutants
 from replaying import Comparison, corpus_files
 
 TARGETS = ["co_sleep", "graph_lock"]
-SOME = ["--flavour", "plain", "--jobs", "1"] + [word for target in TARGETS for word in ("--target", target)]
 RESULTS = mutants.results_file(["plain"], TARGETS)
 PATIENCE_S = 600
 
-# What tests/faults/graph-lock-unlock-no-kick.patch is about, too.
+# What tests/faults/graph-lock-unlock-no-kick.patch is about, too; in its target.
 KILLED = ("graph_lock.c:bdrv_graph_co_rdunlock:drop:aio_wait_kick", "missed-wakeup")
 EQUIVALENT = "aio_wait.c:aio_wait_kick:always:qatomic_read.global_aio_wait.num_waiters"
 WEAK = "aio_wait.c:aio_wait_kick:drop:smp_mb"
 UNREACHED = "monitor.c:monitor_cleanup:drop:*"
 
 
-def run(*arguments, status=None):
-    done = subprocess.run([str(ROOT / "tests" / "mutants" / "run"), *SOME, *arguments], stdin=subprocess.DEVNULL, capture_output=True,
-                          encoding="utf-8", timeout=PATIENCE_S, check=False)
+def command(*arguments, targets=None):
+    chosen = [word for target in targets or TARGETS for word in ("--target", target)]
+    return [str(ROOT / "tests" / "mutants" / "run"), "--flavour", "plain", "--jobs", "1", *chosen, *arguments]
+
+
+def run(*arguments, status=None, targets=None):
+    done = subprocess.run(command(*arguments, targets=targets), stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=PATIENCE_S,
+                          check=False)
     if status is not None and done.returncode != status:
         raise AssertionError(f"exit status {done.returncode}, not {status}:\n{done.stdout}{done.stderr}")
     return done.stdout + done.stderr
 
 
-def known(name):
-    for line in reversed(RESULTS.read_text("utf-8").splitlines()):
+def known(name, results=RESULTS):
+    for line in reversed(results.read_text("utf-8").splitlines()):
         if json.loads(line)["name"] == name:
             return json.loads(line)
     return None
@@ -60,12 +64,12 @@ class RunTest(unittest.TestCase):
             self.assertEqual((comparison.trouble, comparison.differing()), ([], []))
 
     def test_fault_as_a_mutant_is_killed_with_its_verdict(self):
-        output = run("--time", "0", KILLED[0], status=0)
+        output = run("--time", "0", KILLED[0], status=0, targets=["graph_lock"])
         self.assertIn(f"{KILLED[0]}: killed ({KILLED[1]}; corpus of graph_lock, plain)", output)
-        result = known(KILLED[0])
+        result = known(KILLED[0], mutants.results_file(["plain"], ["graph_lock"]))
         self.assertEqual((result["status"], result["by"], result["verdict"]), ("killed", "corpus", KILLED[1]))
-        command = [line.strip() for line in output.splitlines() if line.strip().startswith("WAKEFUZZ_MUTANT=")][0]
-        done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+        printed = [line.strip() for line in output.splitlines() if line.strip().startswith("WAKEFUZZ_MUTANT=")][0]
+        done = subprocess.run(["sh", "-c", printed], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
         self.assertIn(f"verdict={KILLED[1]} ", done.stdout)
         self.assertIn("panic: missed-wakeup: main waits in bdrv_graph_wrlock", done.stderr)
 
@@ -102,8 +106,8 @@ class RunTest(unittest.TestCase):
 
     def test_killed_run_goes_on_where_it_was(self):
         RESULTS.unlink(missing_ok=True)
-        process = subprocess.Popen([str(ROOT / "tests" / "mutants" / "run"), *SOME, "--time", "0", "--kind", "kick", "--kind", "wake"],
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(command("--time", "0", "--kind", "kick", "--kind", "wake"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, start_new_session=True)
         until = time.monotonic() + PATIENCE_S
         while not (RESULTS.exists() and RESULTS.read_bytes().count(b"\n") >= 3) and process.poll() is None:
             self.assertLess(time.monotonic(), until)
