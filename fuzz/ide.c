@@ -3,7 +3,7 @@
  * right away; while the main thread runs its loop and polls.
  *
  * Invariants: each command ends once, with all bytes in order, or with an error where the disk had one; an interrupt comes with each
- * piece, and with the end.
+ * piece, and with the end; meanwhile the drive is busy or has data, and it is not busy when it interrupts.
  *
  * The empty scenario is one sector through the data port in one piece.
  */
@@ -21,12 +21,15 @@
 #define COMMANDS_MAX  4u
 #define PIECE_MAX     65534u
 #define RECURSION_MAX 32u /* the fixed core makes no turn at all; a sector has up to 64 pieces */
+#define LOOKS         4u
 #define TRUSTED       128u /* bytes of each sector that are looked at are multiples of that */
 
 typedef struct Command {
     unsigned lba, sectors, limit;
     unsigned port_bytes; /* in one read of the data port */
     bool fails;
+    bool fails_later; /* the sector after the first piece; at the data port, where none is read before the guest wants it */
+    bool looks;       /* the guest looks at the status as long as it has nothing better to do */
 } Command;
 
 typedef struct World {
@@ -44,6 +47,7 @@ typedef struct World {
     unsigned interrupts; /* not seen yet */
     unsigned total;      /* of the command */
     uint8_t status;      /* with the last one */
+    bool over;           /* the command has ended */
     uint8_t memory[SECTORS * ATAPI_SECTOR_SIZE];
     size_t received;
     bool ended; /* the guest has done all */
@@ -81,6 +85,8 @@ static void adapter_interrupts(void *opaque, uint8_t status)
     world->interrupts++;
     world->total++;
     world->status = status;
+    world->over = !(status & DRQ_STAT);
+    fuzz_check(!(status & BUSY_STAT));
     qemu_cond_signal(&world->interrupted);
     qemu_mutex_unlock(&world->lock);
 }
@@ -105,6 +111,27 @@ static uint8_t await_interrupt(World *world)
     return status;
 }
 
+/* Some looks, as a driver takes them that hopes that it will not be long. */
+static void look_at_status(World *world)
+{
+    bool over = false;
+
+    for (unsigned i = 0; i < LOOKS && !over; i++) {
+        uint8_t status;
+
+        bql_lock();
+        status = ide_status(world->drive);
+        qemu_mutex_lock(&world->lock);
+        over = world->over || world->interrupts;
+        qemu_mutex_unlock(&world->lock);
+        bql_unlock();
+        if (!over) {
+            fuzz_check(status & (BUSY_STAT | DRQ_STAT));
+            fuzz_reached("guest-sees-a-busy-drive");
+        }
+    }
+}
+
 /* What is there, without waiting for more. */
 static void read_port(World *world, const Command *command)
 {
@@ -125,10 +152,20 @@ static void start_command(World *world, const Command *command)
 {
     bql_lock();
     world->received = world->total = 0;
+    world->over = false;
     if (command->fails) {
         bdrv_ram_fail_next(world->disk, EIO);
     }
     ide_atapi_cmd_read(world->drive, command->lba, command->sectors, command->limit);
+    fuzz_check(ide_status(world->drive) & BUSY_STAT); /* nobody else had the big lock: the disk has not answered */
+    bql_unlock();
+}
+
+static void fail_next(World *world)
+{
+    fuzz_reached("command-fails-after-its-first-sector");
+    bql_lock();
+    bdrv_ram_fail_next(world->disk, EIO);
     bql_unlock();
 }
 
@@ -136,7 +173,7 @@ static void check_command(World *world, const Command *command, uint8_t status)
 {
     size_t first = (size_t)command->lba * ATAPI_SECTOR_SIZE, bytes = (size_t)command->sectors * ATAPI_SECTOR_SIZE;
 
-    fuzz_check(status == READY_STAT || (command->fails && status == (READY_STAT | ERR_STAT)));
+    fuzz_check(status == READY_STAT || ((command->fails || command->fails_later) && status == (READY_STAT | ERR_STAT)));
     fuzz_check(status & ERR_STAT || world->received == bytes);
     fuzz_check(status & ERR_STAT || world->total == (bytes + command->limit - 1) / command->limit + 1);
     for (size_t i = 0; i < world->received; i += TRUSTED) {
@@ -146,12 +183,20 @@ static void check_command(World *world, const Command *command, uint8_t status)
 
 static void run_command(World *world, const Command *command)
 {
+    bool fails_later = command->fails_later;
     uint8_t status;
 
     start_command(world, command);
     do {
+        if (command->looks) {
+            look_at_status(world);
+        }
         status = await_interrupt(world);
         fuzz_check(!(status & DRQ_STAT) || !(status & ERR_STAT));
+        if (fails_later && status & DRQ_STAT) {
+            fail_next(world);
+            fails_later = false;
+        }
         if (!world->adapter_takes) {
             read_port(world, command);
         }
@@ -178,7 +223,7 @@ static void *guest_thread(void *opaque)
 /* Pieces of these sizes: a few words, parts of a sector, more than one. */
 static const uint16_t limits[] = { ATAPI_SECTOR_SIZE, 32, 512, 3 * ATAPI_SECTOR_SIZE, 126, 1536, PIECE_MAX, 2046 };
 
-static void read_command(FuzzInput *in, Command *command)
+static void read_command(FuzzInput *in, World *world, Command *command)
 {
     uint8_t where = fuzz_byte(in), how = fuzz_byte(in);
 
@@ -187,6 +232,8 @@ static void read_command(FuzzInput *in, Command *command)
     command->limit = limits[how & 7];
     command->port_bytes = 1u << (11 - (how >> 3 & 3));
     command->fails = how & 128;
+    command->fails_later = how & 64 && !command->fails && command->sectors > 1 && !world->adapter_takes;
+    command->looks = how & 32;
     if (command->limit > ATAPI_SECTOR_SIZE) {
         fuzz_reached("piece-of-more-than-a-sector");
     }
@@ -243,7 +290,7 @@ static void run(FuzzInput *in)
     world.adapter_takes = shape & 16;
     polls = shape >> 5;
     for (unsigned i = 0; i < world.command_count; i++) {
-        read_command(in, &world.commands[i]);
+        read_command(in, &world, &world.commands[i]);
     }
     if (world.adapter_takes) {
         fuzz_reached("adapter-takes-the-data");
@@ -264,10 +311,9 @@ static void run(FuzzInput *in)
 }
 
 static const char *const windows[] = {
-    "adapter-takes-the-data",
-    "piece-of-more-than-a-sector",
-    "sector-in-many-pieces",
-    NULL,
+    "adapter-takes-the-data",  "piece-of-more-than-a-sector",
+    "sector-in-many-pieces",   "command-fails-after-its-first-sector",
+    "guest-sees-a-busy-drive", NULL,
 };
 
 const FuzzTarget fuzz_target = { .name = "ide", .run = run, .recursion_max = RECURSION_MAX, .windows = windows };
