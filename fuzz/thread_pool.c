@@ -3,7 +3,8 @@
  * context; requests are cancelled, callbacks submit more or poll for other requests, limits change, idle workers leave, and the pools
  * are freed with what workers there are.
  *
- * Invariants: each request is called back once, and then a worker has run it once or it was cancelled and none has.
+ * Invariants: each request is called back once, and then a worker has run it once or it was cancelled and none has; no more workers are at work
+ * than the limit allows; as many stay as are to stay, and no other one comes while one has nothing to do; the pools go without delay.
  *
  * The empty scenario is two requests; the work of the second gives way once, and its callback polls until the first has been called
  * back too.
@@ -18,12 +19,15 @@
 
 #define REQUESTS_MAX 12u
 
-/* Longer than idle workers stay. Real time is not spent on it. */
+/* Longer than idle workers stay. Real time is not spent on it, and tells nothing of them. */
 #ifdef WAKEFUZZ_SIMULATED
+#define TIMED   true
 #define IDLE_US ((THREAD_POOL_IDLE_MS + 1000) * 1000ul)
 #else
+#define TIMED   false
 #define IDLE_US 1000ul
 #endif
+#define PROMPT_NS (THREAD_POOL_IDLE_MS / 2 * 1000000ull)
 
 struct World;
 
@@ -32,6 +36,7 @@ typedef struct Request {
     BlockAIOCB *acb;
     bool polls, submits; /* what its callback does */
     bool yields, sleeps; /* what its work does */
+    bool forgotten;      /* it has no callback, and we a reference; counts as done at once */
     bool done;           /* its callback has begun; main thread */
     int ran;             /* raw atomics: no points, no part of the program */
 } Request;
@@ -46,8 +51,9 @@ typedef struct Client {
 typedef struct World {
     Scenario scenario;
     Request requests[REQUESTS_MAX];
-    unsigned request_count, done_count;
+    unsigned request_count, done_count, forgotten_count;
     int max_threads;
+    int at_work, work_limit; /* raw: workers that run work(), and as many as there may be */
     Client clients[2];
 } World;
 
@@ -56,7 +62,10 @@ typedef struct World {
 static int work(void *opaque)
 {
     Request *request = opaque;
+    World *world = request->world;
 
+    scenario_add(&world->at_work, 1);
+    fuzz_check(scenario_get(&world->at_work) <= scenario_get(&world->work_limit));
     if (request->yields) {
         sched_yield();
     }
@@ -64,6 +73,7 @@ static int work(void *opaque)
         g_usleep(1000);
     }
     __atomic_fetch_add(&request->ran, 1, __ATOMIC_SEQ_CST);
+    scenario_add(&world->at_work, -1);
     return 7;
 }
 
@@ -116,18 +126,43 @@ static void submit(World *world, uint8_t flags)
         .submits = flags & 2,
         .yields = flags & 4,
         .sleeps = flags & 8,
+        .forgotten = flags & 16,
+        .done = flags & 16,
     };
     world->request_count++;
-    request->acb = thread_pool_submit_aio(work, request, request_done, request);
+    request->acb = thread_pool_submit_aio(work, request, request->forgotten ? NULL : request_done, request);
+    if (request->forgotten) {
+        fuzz_reached("nobody-waits-for-the-request");
+        qemu_aio_ref(request->acb);
+        world->forgotten_count++;
+        world->done_count++;
+    }
     if ((int)(world->request_count - world->done_count) > world->max_threads) {
         fuzz_reached("more-requests-than-workers");
     }
+}
+
+/* The request's own reference goes when it is through. */
+static void remember(World *world, Request *request)
+{
+    while (request->acb->refcnt > 1) {
+        aio_poll(qemu_get_aio_context(), true);
+    }
+    fuzz_check(scenario_get(&request->ran) == 1);
+    qemu_aio_unref(request->acb);
+    request->forgotten = false;
+    world->forgotten_count--;
 }
 
 static void wait_for_all(World *world)
 {
     while (world->done_count < world->request_count) {
         aio_poll(qemu_get_aio_context(), true);
+    }
+    for (unsigned i = 0; i < world->request_count; i++) {
+        if (world->requests[i].forgotten) {
+            remember(world, &world->requests[i]);
+        }
     }
 }
 
@@ -160,10 +195,17 @@ static void op_cancel(World *world, uint8_t argument)
     fuzz_reached(__atomic_load_n(&request->ran, __ATOMIC_SEQ_CST) ? "cancelled-too-late" : "cancelled-before-it-has-run");
 }
 
+/* Workers that have begun when the limit becomes lower go on. */
 static void op_limit(World *world, uint8_t argument)
 {
+    bool idle = world->done_count == world->request_count && world->forgotten_count == 0;
+
     world->max_threads = 1 + argument % 3;
+    scenario_set(&world->work_limit, MAX(world->work_limit, world->max_threads));
     aio_context_set_thread_pool_params(qemu_get_aio_context(), 0, world->max_threads);
+    if (idle) {
+        scenario_set(&world->work_limit, world->max_threads);
+    }
 }
 
 static void op_wait(World *world, uint8_t argument)
@@ -189,13 +231,32 @@ static void op_idle(World *world, uint8_t argument)
     }
 }
 
+/* One has nothing to do: the request does not need another one. */
+static void use_the_warm_one(World *world)
+{
+    ThreadPoolAio *pool = aio_get_thread_pool(qemu_get_aio_context());
+    unsigned workers = thread_pool_worker_count(pool);
+
+    fuzz_reached("worker-has-stayed");
+    fuzz_check(workers >= 1);
+    submit(world, 1);
+    fuzz_check(!TIMED || thread_pool_worker_count(pool) <= workers);
+}
+
 /* One worker stays though it has nothing to do, and may leave again. */
 static void op_warm(World *world, uint8_t argument)
 {
-    (void)argument;
+    bool used = argument & 1;
+
     wait_for_all(world);
     aio_context_set_thread_pool_params(qemu_get_aio_context(), 1, world->max_threads);
+    if (used) {
+        aio_poll(qemu_get_aio_context(), false); /* where none was there, this thread makes it */
+    }
     g_usleep(IDLE_US);
+    if (used) {
+        use_the_warm_one(world);
+    }
     aio_context_set_thread_pool_params(qemu_get_aio_context(), 0, world->max_threads);
 }
 
@@ -228,10 +289,11 @@ static void start_clients(World *world, unsigned count, const uint8_t *flags)
 
 static void run(FuzzInput *in)
 {
-    World world = { .max_threads = 64 };
+    World world = { .max_threads = 64, .work_limit = 64 };
     unsigned operation_count = fuzz_choice(in, 8);
     unsigned client_count = fuzz_choice(in, 3);
     uint8_t client_flags[2], first = fuzz_byte(in), second = fuzz_byte(in);
+    uint64_t begin_ns;
 
     for (unsigned i = 0; i < client_count; i++) {
         client_flags[i] = fuzz_byte(in);
@@ -249,7 +311,9 @@ static void run(FuzzInput *in)
     for (unsigned i = 0; i < world.request_count; i++) {
         fuzz_check(world.requests[i].done);
     }
+    begin_ns = fuzz_time_ns();
     scenario_end(&world.scenario);
+    fuzz_check(!TIMED || fuzz_time_ns() - begin_ns < PROMPT_NS);
 }
 
 static const char *const windows[] = {
@@ -260,6 +324,8 @@ static const char *const windows[] = {
     "cancelled-before-it-has-run",
     "cancelled-too-late",
     "idle-workers-have-left",
+    "nobody-waits-for-the-request",
+    "worker-has-stayed",
     NULL,
 };
 
