@@ -4,7 +4,8 @@
  * thread's loop has a ring of its own, which it submits when it comes round.
  *
  * Invariants: each request ends once; what is read is what was written last, or what was there at the start where nobody has written;
- * a request fails only where the disk has faults; at the end nothing is in the queue.
+ * what lies behind the end of the file is zeros; a request fails only where the disk has faults; at the end nothing is in the queue, and the
+ * loop sleeps.
  *
  * The empty scenario is one coroutine with one read that the kernel completes at once.
  */
@@ -24,6 +25,14 @@
 #define WORKERS_MAX 4u
 #define OPS_MAX     4u
 #define BLOCK       (2 * CLUSTER) /* of which half may be moved */
+#define TAIL        (DISK_BYTES - CLUSTER) /* a block from here on: half of it is in the file */
+
+/* Longer than the clock jumps while somebody can run. Real time is not spent on it. */
+#ifdef WAKEFUZZ_SIMULATED
+#define REST_US 1000000ul
+#else
+#define REST_US 1000ul
+#endif
 
 struct World;
 
@@ -46,6 +55,7 @@ typedef struct World {
     int fd;
     bool faults;
     bool batched; /* the workers begin inside of one section of deferred calls */
+    bool rests;   /* at the end nobody does anything for a while */
     Worker workers[WORKERS_MAX];
     unsigned worker_count;
     bool guest; /* workers are virtual CPUs, and the ring is the main loop's */
@@ -81,6 +91,23 @@ static void coroutine_fn read_block(Worker *worker)
     }
 }
 
+/* Nobody writes there. */
+static void coroutine_fn read_tail(Worker *worker)
+{
+    QEMUIOVector qiov;
+    int ret;
+
+    fuzz_reached("read-across-the-end-of-the-file");
+    qemu_iovec_init_buf(&qiov, worker->data, BLOCK);
+    memset(worker->data, 1, BLOCK);
+    ret = submit(worker, TAIL, &qiov, QEMU_AIO_READ);
+    check_result(worker, ret);
+    if (ret == 0) {
+        scenario_disk_check_cluster(worker->data, CLUSTERS - 1, true, false);
+        scenario_disk_check_cluster(worker->data + CLUSTER, CLUSTERS, false, false);
+    }
+}
+
 static void coroutine_fn write_block(Worker *worker, uint8_t pattern)
 {
     QEMUIOVector qiov;
@@ -108,7 +135,11 @@ static void coroutine_fn operate(Worker *worker, unsigned i)
         flush(worker);
         break;
     default:
-        read_block(worker);
+        if (worker->ops[i] & 8) {
+            read_tail(worker);
+        } else {
+            read_block(worker);
+        }
         break;
     }
 }
@@ -249,6 +280,10 @@ static void run_workers(World *world)
     aio_wait_bh_oneshot(world->ctx, attach, world);
     aio_bh_schedule_oneshot(world->ctx, start_workers, world);
     scenario_wait(&world->scenario);
+    if (world->rests) {
+        fuzz_reached("loop-has-nothing-to-do");
+        g_usleep(REST_US);
+    }
     aio_wait_bh_oneshot(world->ctx, detach, world);
     luring_cleanup(world->ring);
 }
@@ -289,6 +324,7 @@ static void run(FuzzInput *in)
     for (unsigned i = 0; i < world.worker_count; i++) {
         read_worker(in, &world, i);
     }
+    world.rests = fuzz_flag(in);
     scenario_begin(&world.scenario, !world.guest);
     world.ctx = scenario_context(&world.scenario, !world.guest);
     if (!world.guest) {
@@ -321,6 +357,8 @@ static const char *const windows[] = {
     "submission-submits-again",
     "completion-inside-submit",
     "request-is-left-to-the-main-loop",
+    "read-across-the-end-of-the-file",
+    "loop-has-nothing-to-do",
     NULL,
 };
 
