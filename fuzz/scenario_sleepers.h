@@ -1,7 +1,7 @@
 /*
- * Coroutines that sleep, for targets, and those who wake them from other threads; and two that wake each other.
+ * Coroutines that sleep, for targets, and those who wake them from other threads; those whom nobody wakes, and two that wake each other.
  *
- * Invariant: each sleep ends. That no wake is owed over a long jump of the clock the oracle of wakes watches (core/co_sleep.h).
+ * Invariants: each sleep ends; one that nobody may end is as long as it has to be, and one for work ends with that. That no wake is owed over a long jump of the clock the oracle of wakes watches (core/co_sleep.h).
  */
 #ifndef WAKEFUZZ_FUZZ_SCENARIO_SLEEPERS_H
 #define WAKEFUZZ_FUZZ_SCENARIO_SLEEPERS_H
@@ -12,12 +12,16 @@
 
 #define SLEEPERS_MAX 3u
 
+/* The others are woken by nobody: one that only sleeps, one that waits for work with a limit to the time, one that keeps to a rate. */
+typedef enum ScenarioSleeperKind { SLEEPER, SLEEPER_ALONE, SLEEPER_FOR_WORK, SLEEPER_FOR_RATE } ScenarioSleeperKind;
+
 /* going and ended are for windows: raw atomics. */
 typedef struct ScenarioSleeper {
     QemuCoSleep w;
+    ScenarioSleeperKind kind;
     int64_t ns;
     unsigned sleeps, wakes;
-    bool stop;        /* atomic, of the program: the sleeper reads it before each sleep */
+    bool stop; /* atomic, of the program: the sleeper reads it before each sleep */
     int going, ended; /* raw: it has read stop, and is not asleep yet; it will sleep no more */
 } ScenarioSleeper;
 
