@@ -2,8 +2,9 @@
  * Target co_request: requests that have to wait for room. Coroutines of several threads share the slots of a device queue,
  * overlap with each other on a node, and keep to one rate, while members of the rate are drained and leave.
  *
- * Invariants: no more requests are under way than there are slots; overlapping requests are alone where they ask to be; the rate is kept, as far
- * as one can tell, while nobody is drained; at the end none waits.
+ * Invariants: no more requests are under way than there are slots, and none waits while a slot stays free; overlapping requests are alone where
+ * they ask to be; the rate is kept, as far as one can tell, while nobody is drained, and by one timer; who is drained does not wait for it; at
+ * the end none waits.
  *
  * The empty scenario is one coroutine with one request that takes a slot and completes in its own thread.
  */
@@ -18,8 +19,10 @@
 #define WORKERS_MAX 6u
 #define OPS_MAX     4u
 #define MEMBERS     2u
+#define SLOTS_MAX   3u
 #define GRANULE     512
 #define INTERVAL_NS 1000000
+#define SLOW        1000 /* times as long: a long time passes only when nobody can run */
 
 /* What is written with these is for the invariants and the windows: no points, and no part of the program. */
 #define RAW_ADD(counter) __atomic_add_fetch(&(counter), 1, __ATOMIC_SEQ_CST)
@@ -40,16 +43,19 @@ typedef struct World {
     RequestSlots slots;
     unsigned slot_requests; /* raw */
     unsigned slot_wanting;  /* raw: those too that have none yet */
+    unsigned slot_waiting;  /* raw: those alone */
+    struct DeviceRequest *held[SLOTS_MAX - 1]; /* raw: they end when none waits any more, which takes one more slot than theirs */
 
     TrackedRequests requests;
     unsigned plain[2], alone[2]; /* raw; in each half of the range */
 
     ThrottleGroup group;
+    uint64_t interval_ns;
     Member members[MEMBERS];
     QemuMutex lock; /* of the members */
-    unsigned passed;   /* raw, like the two below: requests that the rate has let through */
+    unsigned passed; /* raw, like the two below: requests that the rate has let through */
     uint64_t first_ns; /* when the first one was */
-    unsigned drained;  /* a member was: its requests need not keep to the rate */
+    unsigned drained; /* a member was: its requests need not keep to the rate */
 } World;
 
 typedef struct Worker {
@@ -75,22 +81,63 @@ static void device_completes(void *opaque)
     request_slots_complete(&world->slots, request->slot, (int)request->slot);
 }
 
+static void device_starts(DeviceRequest *request)
+{
+    World *world = request->worker->world;
+
+    aio_bh_schedule_oneshot(scenario_context(&world->scenario, 1 + (request->variant >> 1) % world->threads), device_completes,
+                            request);
+}
+
+/* Where no request waits for a slot, those that are held back go on. */
+static void device_goes_on(World *world)
+{
+    for (unsigned i = 0; i < SLOTS_MAX - 1 && RAW(world->slot_waiting) == 0; i++) {
+        DeviceRequest *held = __atomic_exchange_n(&world->held[i], NULL, __ATOMIC_SEQ_CST);
+
+        if (held) {
+            device_starts(held);
+        }
+    }
+}
+
+/* Another slot is left for those that wait. */
+static bool device_holds(DeviceRequest *request)
+{
+    World *world = request->worker->world;
+
+    for (unsigned i = 0; i + 1 < world->slots.slot_count && request->variant & 128; i++) {
+        DeviceRequest *none = NULL;
+
+        if (__atomic_compare_exchange_n(&world->held[i], &none, request, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int device_submit(void *opaque, unsigned slot)
 {
     DeviceRequest *request = opaque;
     World *world = request->worker->world;
 
     fuzz_check(RAW_ADD(world->slot_requests) <= world->slots.slot_count);
+    RAW_SUB(world->slot_waiting);
     if (request->variant & 1) {
         RAW_SUB(world->slot_requests);
         if (RAW(world->slot_wanting) > world->slots.slot_count) {
             fuzz_reached("request-is-refused-while-others-wait");
         }
+        device_goes_on(world);
         return -EBUSY;
     }
     request->slot = slot;
-    aio_bh_schedule_oneshot(scenario_context(&world->scenario, 1 + (request->variant >> 1) % world->threads), device_completes,
-                            request);
+    if (!device_holds(request)) {
+        device_starts(request);
+    } else if (RAW(world->slot_waiting)) {
+        fuzz_reached("request-holds-its-slot-while-others-wait");
+    }
+    device_goes_on(world);
     return 0;
 }
 
@@ -100,6 +147,7 @@ static void coroutine_fn op_slot(Worker *worker, unsigned variant)
     World *world = worker->world;
     int ret;
 
+    RAW_ADD(world->slot_waiting);
     if (RAW_ADD(world->slot_wanting) > world->slots.slot_count) {
         fuzz_reached("more-requests-than-slots");
     }
@@ -113,10 +161,10 @@ static void coroutine_fn op_slot(Worker *worker, unsigned variant)
 static void coroutine_fn op_overlap(Worker *worker, unsigned variant)
 {
     World *world = worker->world;
-    unsigned half = variant & 1;
+    unsigned half = variant & 1, granule = 2 * half + (variant >> 2 & 1); /* of the half's two */
     TrackedRequest request;
 
-    tracked_request_begin(&request, &world->requests, half * 2 * GRANULE, GRANULE);
+    tracked_request_begin(&request, &world->requests, granule * GRANULE, GRANULE);
     tracked_request_wait_serialising(&request);
     RAW_ADD(world->plain[half]);
     fuzz_check(RAW(world->alone[half]) == 0);
@@ -128,6 +176,9 @@ static void coroutine_fn op_overlap(Worker *worker, unsigned variant)
             fuzz_reached("two-requests-become-serialising");
         }
         tracked_request_make_serialising(&request, 2 * GRANULE);
+        if (variant & 8) {
+            tracked_request_make_serialising(&request, GRANULE); /* it is already, and more of the disk is its own */
+        }
         fuzz_check(RAW_ADD(world->alone[half]) == 1);
         fuzz_check(RAW(world->plain[half]) == 0);
         scenario_pause();
@@ -139,6 +190,21 @@ static void coroutine_fn op_overlap(Worker *worker, unsigned variant)
 
 /* ---- a shared rate */
 
+/* A snapshot, as nothing is a point here. Where a member is drained nobody needs to look at any_timer_armed. */
+static void check_timers(World *world)
+{
+#ifdef WAKEFUZZ_SIMULATED
+    unsigned armed = 0;
+
+    for (unsigned i = 0; i < MEMBERS && !RAW(world->drained); i++) {
+        armed += RAW(world->members[i].throttle.timer.expire_time) >= 0;
+    }
+    fuzz_check(armed <= 1);
+#else
+    (void)world;
+#endif
+}
+
 /* One of each member may come through beside the one whose turn it is; but not again and again. */
 static void check_pace(World *world)
 {
@@ -148,8 +214,9 @@ static void check_pace(World *world)
     if (ahead == 1) {
         __atomic_store_n(&world->first_ns, now, __ATOMIC_SEQ_CST);
     } else if (ahead > 2 * MEMBERS && !RAW(world->drained)) {
-        fuzz_check(2 * (now - RAW(world->first_ns)) >= (uint64_t)(ahead - 2 * MEMBERS) * INTERVAL_NS);
+        fuzz_check(2 * (now - RAW(world->first_ns)) >= (uint64_t)(ahead - 2 * MEMBERS) * world->interval_ns);
     }
+    check_timers(world);
 }
 
 static void coroutine_fn op_throttled(Worker *worker, unsigned variant)
@@ -167,6 +234,7 @@ static void coroutine_fn op_throttled(Worker *worker, unsigned variant)
     if (leaving) {
         return;
     }
+    check_timers(world);
     throttle_group_co_io_limits_intercept(&member->throttle);
     check_pace(world);
     qemu_mutex_lock(&world->lock);
@@ -175,10 +243,13 @@ static void coroutine_fn op_throttled(Worker *worker, unsigned variant)
     aio_wait_kick();
 }
 
-/* Main thread. */
+/* Those that wait in the queue of a member do not, once it is drained. One that is on its way there may have to let others go first. Main
+ * thread. */
 static void member_leaves(World *world, unsigned which)
 {
     Member *member = &world->members[which];
+    uint64_t begin_ns = fuzz_time_ns();
+    bool slow = world->interval_ns > INTERVAL_NS, all_wait = false;
 
     if (member->left) {
         return;
@@ -191,9 +262,39 @@ static void member_leaves(World *world, unsigned which)
         fuzz_reached("member-leaves-with-requests-in-flight");
     }
     RAW_ADD(world->drained);
+    if (slow) {
+        qemu_mutex_lock(&world->group.lock);
+        all_wait = RAW(member->in_flight) == member->throttle.pending_reqs;
+        qemu_mutex_unlock(&world->group.lock);
+    }
     throttle_group_drain_begin(&member->throttle);
     AIO_WAIT_WHILE_UNLOCKED(NULL, RAW(member->in_flight));
+    fuzz_check(!all_wait || fuzz_time_ns() - begin_ns < world->interval_ns / 2);
     throttle_group_unregister_member(&member->throttle);
+}
+
+static void member_registers(World *world, unsigned which)
+{
+    throttle_group_register_member(&world->group, &world->members[which].throttle,
+                                   scenario_context(&world->scenario, 1 + which % world->threads));
+}
+
+/* The first that has left comes back, while the others are at work. Main thread. */
+static void member_returns(World *world)
+{
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        Member *member = &world->members[i];
+
+        if (member->left) {
+            fuzz_reached("member-comes-back");
+            member_registers(world, i);
+            member->left = false;
+            qemu_mutex_lock(&world->lock);
+            member->leaving = false;
+            qemu_mutex_unlock(&world->lock);
+            return;
+        }
+    }
 }
 
 /* ---- the scenario */
@@ -219,22 +320,23 @@ static void main_step(World *world, unsigned step)
 {
     if (step == 0) {
         aio_poll(qemu_get_aio_context(), false);
+    } else if (step > MEMBERS) {
+        member_returns(world);
     } else {
         member_leaves(world, step - 1);
     }
 }
 
-static void world_begin(World *world, unsigned threads, unsigned slots)
+static void world_begin(World *world, unsigned threads, unsigned slots, uint64_t interval_ns)
 {
-    *world = (World){ .threads = threads };
+    *world = (World){ .threads = threads, .interval_ns = interval_ns };
     scenario_begin(&world->scenario, threads);
     request_slots_init(&world->slots, scenario_context(&world->scenario, 1), slots);
     tracked_requests_init(&world->requests);
     qemu_mutex_init(&world->lock);
-    throttle_group_init(&world->group, INTERVAL_NS);
+    throttle_group_init(&world->group, (int64_t)interval_ns);
     for (unsigned i = 0; i < MEMBERS; i++) {
-        throttle_group_register_member(&world->group, &world->members[i].throttle,
-                                       scenario_context(&world->scenario, 1 + i % threads));
+        member_registers(world, i);
     }
 }
 
@@ -274,11 +376,11 @@ static void run(FuzzInput *in)
     Worker workers[WORKERS_MAX];
     unsigned threads = fuzz_range(in, 1, 3);
     unsigned worker_count = fuzz_range(in, 1, WORKERS_MAX);
-    unsigned slots = fuzz_range(in, 1, 3);
+    unsigned slots = fuzz_range(in, 1, SLOTS_MAX);
     unsigned main_steps = fuzz_choice(in, 4);
-    unsigned focus = fuzz_choice(in, OPS);
+    unsigned shape = fuzz_byte(in), focus = shape % OPS;
 
-    world_begin(&world, threads, slots);
+    world_begin(&world, threads, slots, shape / OPS & 1 ? INTERVAL_NS * SLOW : INTERVAL_NS);
     for (unsigned i = 0; i < worker_count; i++) {
         read_worker(in, &world, &workers[i], focus);
     }
@@ -286,7 +388,7 @@ static void run(FuzzInput *in)
         scenario_start(&world.scenario, 1 + i % threads, worker_entry, &workers[i]);
     }
     for (unsigned i = 0; i < main_steps; i++) {
-        main_step(&world, fuzz_choice(in, 1 + MEMBERS));
+        main_step(&world, fuzz_choice(in, 2 + MEMBERS));
     }
     scenario_wait(&world.scenario);
     world_end(&world);
@@ -295,8 +397,10 @@ static void run(FuzzInput *in)
 static const char *const windows[] = {
     "more-requests-than-slots",
     "request-is-refused-while-others-wait",
+    "request-holds-its-slot-while-others-wait",
     "two-requests-become-serialising",
     "member-leaves-with-requests-in-flight",
+    "member-comes-back",
     NULL,
 };
 
