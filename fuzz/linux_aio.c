@@ -4,8 +4,9 @@
  * its completion callback. The guest may get its device in a drained section.
  *
  * Invariants: each request is completed exactly once, and begins in no section; what the guest reads is what it wrote; the copy holds for each
- * cluster what was there at the start or what the guest wrote; what was written to two files their tables say; at the end nothing is queued, in
- * flight, or nested.
+ * cluster what was there at the start or what the guest wrote; what was written to two files their tables say; a device that is started in a
+ * section does nothing before its end, and one that is stopped there does what it was told before; at the end nothing is queued, in flight, or
+ * nested.
  *
  * The empty scenario is a conversion of one cached file to another: after the flush at its start, which is asynchronous, all its requests
  * complete inside of io_submit. That is enough for QEMU's 6864bec553.
@@ -47,6 +48,7 @@ typedef struct World {
     ScenarioWriter guest;
     ScenarioPoller poller;
     bool faults, looks; /* looks: into the tables of two files, at the end, when the guest has written the same again */
+    bool restarts;      /* the device is stopped and started in sections, when the guest has ended */
 } World;
 
 /* ---- what the main thread does meanwhile */
@@ -73,18 +75,32 @@ static void drain_all(World *world)
 static void mask(World *world)
 {
     if (world->device) {
-        virtio_blk_mask_irq(world->device, true);
+        scenario_writer_mask(&world->guest, true);
     }
 }
 
 static void unmask(World *world)
 {
     if (world->device) {
-        virtio_blk_mask_irq(world->device, false);
+        scenario_writer_mask(&world->guest, false);
     }
 }
 
-static void (*const operations[])(World *) = { serve, drain, drain_all, mask, unmask };
+/* It has started. */
+static void start_again(World *world)
+{
+    if (world->device) {
+        fuzz_reached("device-is-started-twice");
+        fuzz_check(virtio_blk_start(world->device) == 0);
+    }
+}
+
+static void restart_later(World *world)
+{
+    world->restarts = true;
+}
+
+static void (*const operations[])(World *) = { serve, drain, drain_all, mask, unmask, start_again, restart_later };
 
 /* ---- the scenario */
 
@@ -225,6 +241,52 @@ static void check_rest(void *opaque)
     fuzz_check(defer_call_nesting() == 0);
 }
 
+static void check_idle(void *opaque)
+{
+    World *world = opaque;
+
+    fuzz_check(virtio_blk_is_idle(world->device));
+}
+
+static void come_round(void *opaque)
+{
+    (void)opaque;
+}
+
+/* A section does not wait for a handler that has nothing under way, nor does a device that stops in it. */
+static void begin_section(World *world)
+{
+    bdrv_drained_begin(world->disk);
+    aio_wait_bh_oneshot(world->ctx, come_round, NULL);
+}
+
+/* As a machine that is stopped, and goes on, while a section lasts. What the device was not told of is left to its next start. */
+static void restart_in_sections(World *world)
+{
+    bool told;
+
+    fuzz_reached("device-is-stopped-in-a-section");
+    begin_section(world);
+    virtio_blk_stop(world->device);
+    fuzz_check(virtio_blk_start(world->device) == 0);
+    scenario_writer_flush_begin(&world->guest);
+    aio_wait_bh_oneshot(world->ctx, check_idle, world); /* the loop has come round, and nobody has heard the kick */
+    bdrv_drained_end(world->disk);
+    scenario_writer_flush_end(&world->guest);
+
+    begin_section(world);
+    told = scenario_writer_flush_begin(&world->guest);
+    virtio_blk_stop(world->device);
+    bdrv_drained_end(world->disk);
+    if (told) {
+        scenario_writer_flush_end(&world->guest);
+    }
+    fuzz_check(virtio_blk_start(world->device) == 0);
+    if (!told) {
+        scenario_writer_flush_end(&world->guest);
+    }
+}
+
 static void end(World *world, Disk kind)
 {
     scenario_wait(&world->scenario);
@@ -233,6 +295,9 @@ static void end(World *world, Disk kind)
     }
     if (world->device) {
         scenario_writer_join(&world->guest);
+        if (world->restarts) {
+            restart_in_sections(world);
+        }
         virtio_blk_free(world->device);
     }
     aio_wait_bh_oneshot(world->ctx, check_rest, world);
@@ -323,6 +388,8 @@ static const char *const windows[] = {
     "deferred-submit",
     "nested-poll-between-events",
     "short-transfer-continued",
+    "device-is-started-twice",
+    "device-is-stopped-in-a-section",
     NULL,
 };
 

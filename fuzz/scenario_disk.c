@@ -66,7 +66,7 @@ static void guest_check(ScenarioWriter *guest, VirtIOBlockReq *req)
     }
 }
 
-static void guest_sleep(EventNotifier *interrupt)
+static void sleep_until_interrupted(EventNotifier *interrupt)
 {
     struct pollfd request = { .fd = event_notifier_get_fd(interrupt), .events = POLLIN };
 
@@ -74,6 +74,18 @@ static void guest_sleep(EventNotifier *interrupt)
         /* interrupted by a signal */
     }
     event_notifier_test_and_clear(interrupt);
+}
+
+/* One interrupt may have come just before they were masked. */
+static void guest_sleep(ScenarioWriter *guest)
+{
+    int masks = scenario_get(&guest->masks);
+
+    sleep_until_interrupted(virtio_blk_guest_notifier(guest->device));
+    if (masks % 2 && masks == scenario_get(&guest->masks)) {
+        fuzz_check(guest->interrupted != masks);
+        guest->interrupted = masks;
+    }
 }
 
 static void guest_wait(ScenarioWriter *guest)
@@ -89,7 +101,7 @@ static void guest_wait(ScenarioWriter *guest)
             left--;
         }
         if (left) {
-            guest_sleep(virtio_blk_guest_notifier(device));
+            guest_sleep(guest);
         }
     }
 }
@@ -124,6 +136,50 @@ void scenario_writer_start(ScenarioWriter *guest, VirtIOBlock *device, unsigned 
 void scenario_writer_join(ScenarioWriter *guest)
 {
     qemu_thread_join(&guest->thread);
+}
+
+void scenario_writer_mask(ScenarioWriter *guest, bool masked)
+{
+    bool was = scenario_get(&guest->masks) % 2;
+
+    if (was && !masked) {
+        scenario_add(&guest->masks, 1);
+    }
+    virtio_blk_mask_irq(guest->device, masked);
+    if (masked && !was) {
+        scenario_add(&guest->masks, 1);
+    }
+}
+
+bool scenario_writer_flush_begin(ScenarioWriter *guest)
+{
+    VirtIOBlockReq *list[] = { &guest->reqs[0] };
+
+    guest->reqs[0] = (VirtIOBlockReq){ .type = VIRTIO_BLK_FLUSH, .ret = -EINPROGRESS };
+    if (!virtio_blk_put(guest->device, list, 1)) {
+        return false;
+    }
+    virtio_blk_kick(guest->device);
+    return true;
+}
+
+static void interrupted(EventNotifier *interrupt)
+{
+    event_notifier_test_and_clear(interrupt);
+}
+
+/* What a device that stops in a section was told of is this thread's own. */
+void scenario_writer_flush_end(ScenarioWriter *guest)
+{
+    EventNotifier *interrupt = virtio_blk_guest_notifier(guest->device);
+    VirtIOBlockReq *req;
+
+    aio_set_event_notifier(qemu_get_aio_context(), interrupt, interrupted, NULL, NULL);
+    while (!(req = virtio_blk_reap(guest->device))) {
+        aio_poll(qemu_get_aio_context(), true);
+    }
+    aio_set_event_notifier(qemu_get_aio_context(), interrupt, NULL, NULL, NULL);
+    fuzz_check(req == &guest->reqs[0] && (req->ret == 0 || guest->faults));
 }
 
 /* ---- the client that polls */

@@ -2,8 +2,8 @@
  * A disk in clusters that say what they are, for targets, and who uses it: a guest that writes to a virtio-blk device and reads back, batch
  * by batch, and a client without coroutines that polls in its callbacks.
  *
- * Invariants that they check: each request is completed once; what the guest reads is what it wrote; what the client reads is what was
- * there at the start, or what the guest wrote.
+ * Invariants that they check: each request is completed once; what the guest reads is what it wrote; no interrupt comes while they are masked;
+ * what the client reads is what was there at the start, or what the guest wrote.
  */
 #ifndef WAKEFUZZ_FUZZ_SCENARIO_DISK_H
 #define WAKEFUZZ_FUZZ_SCENARIO_DISK_H
@@ -35,12 +35,22 @@ typedef struct ScenarioWriter {
     VirtIOBlockReq reqs[WRITER_BATCH_MAX];
     uint8_t data[WRITER_BATCH_MAX][CLUSTER];
     bool written[CLUSTERS]; /* by a request that did not fail, and by none that failed after it */
+    int masks; /* raw: of its interrupts, begun and ended: odd while they are masked */
+    int interrupted; /* masks, when it was last interrupted all the same */
 } ScenarioWriter;
 
 /* Start it, and wait until it has sent all. Main thread; the latter blocks. */
 void scenario_writer_start(ScenarioWriter *guest, VirtIOBlock *device, unsigned batches, unsigned batch, bool repeats,
                            bool faults);
 void scenario_writer_join(ScenarioWriter *guest);
+
+/* Mask its interrupts, of which it then sees one at most, that was there before; or let them come. Main thread. */
+void scenario_writer_mask(ScenarioWriter *guest, bool masked);
+
+/* In its place, when it has ended: ask the device for a flush, which returns whether that wanted to be told; wait for the flush. Main thread; the
+ * latter polls. */
+bool scenario_writer_flush_begin(ScenarioWriter *guest);
+void scenario_writer_flush_end(ScenarioWriter *guest);
 
 /* ---- the client that polls */
 
