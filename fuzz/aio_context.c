@@ -4,7 +4,8 @@
  * io threads come and go.
  *
  * Invariants: each request is answered, once. Nobody else wakes the loop that has to answer: the askers wait at a condition variable of
- * their own, and go on only when they have their answer. No external client is called while its section lasts.
+ * their own, and go on only when they have their answer. No external client is called while its section lasts. A timer is not late, whatever
+ * others there are; a loop that has got its epoll keeps it.
  *
  * The empty scenario is one asker with one request to the main context by the shared bottom half.
  */
@@ -22,6 +23,7 @@
 #define ASKERS_MAX  4u
 #define POLL_ROUNDS 4u
 #define TIMER_NS    1000000
+#define LONG_NS     (100 * NANOSECONDS_PER_SECOND)
 #define GUESTS      4u /* each but the first is scheduled while the bottom half for those before may wait */
 
 typedef enum Way {
@@ -53,10 +55,14 @@ typedef struct Asker {
     unsigned rounds;
     unsigned place; /* 0: main context, 1: iohandler context, 2: io thread */
     bool with_glib; /* BY_THREAD, as what follows */
+    bool polls_first; /* with GLib: before the thread's loop is GLib's */
+    unsigned calls; /* of the handler that is polled; of the thread */
     unsigned guests; /* coroutines in the thread, still to end; under lock */
     AioContext *visited;
     bool external;  /* BY_FD, in an io thread: as a client whose device is being drained */
     bool drained; /* its section lasts; raw, for the invariant */
+    bool many_timers; /* BY_TIMER: one that is told to come sooner, and one that never comes */
+    bool busy;      /* BY_POLLED_FD: there is always something, until a descriptor that is not polled was served, too */
     bool idly;      /* AS_VCPU_POLLING: without a bottom half of its own, which would wake everybody */
     AioContext *ctx;
     EventNotifier notifier;
@@ -74,6 +80,7 @@ typedef struct World {
     Asker askers[ASKERS_MAX];
     unsigned asker_count;
     unsigned epoll_from; /* descriptors of the io thread's loop; 0: no epoll */
+    bool epoll_later;    /* it comes while they are set */
     FdKind fd_kind;
     QEMUBH *shared_bh[3];
     unsigned expected, answered; /* in the main thread's contexts; under the big lock */
@@ -81,6 +88,8 @@ typedef struct World {
     unsigned asked[3];
     unsigned nested_polls;
     unsigned sections; /* of external clients */
+    int asked_by_fd; /* in the io thread; -1: answered already */
+    int has_epoll;
 } World;
 
 static __thread bool is_vcpu;
@@ -96,6 +105,9 @@ static void answer(Asker *asker)
         fuzz_reached("answer-in-a-nested-poll");
     }
     __atomic_fetch_sub(&asker->world->asked[asker->place], 1, __ATOMIC_SEQ_CST);
+    if (asker->way == BY_FD && asker->place == 2 && !asker->external) {
+        scenario_add(&asker->world->asked_by_fd, -1);
+    }
     qemu_mutex_lock(&asker->lock);
     fuzz_check(asker->asked);
     asker->asked = false;
@@ -184,6 +196,10 @@ static void polled_fd_ready(void *opaque)
 {
     Asker *asker = opaque;
 
+    if (asker->busy && scenario_get(&asker->world->asked_by_fd) > 0) {
+        fuzz_reached("polled-handler-always-has-something");
+        return;
+    }
     qatomic_set(&asker->flag, false);
     if (event_notifier_test_and_clear(&asker->notifier)) {
         answer(asker);
@@ -251,18 +267,35 @@ static void wait_for_answer(Asker *asker)
     qemu_mutex_unlock(&asker->lock);
 }
 
+/* It is given up where the kernel refuses a descriptor, and for nothing else. Where it comes later, this thread is not to look. */
+static void look_at_epoll(World *world, AioContext *ctx)
+{
+    if (world->epoll_later) {
+        return;
+    }
+    if (aio_context_uses_epoll(ctx)) {
+        fuzz_reached("handler-set-while-the-loop-has-epoll");
+        scenario_set(&world->has_epoll, 1);
+    } else {
+        fuzz_check(!scenario_get(&world->has_epoll) || world->fd_kind == FD_FILE);
+    }
+}
+
 static void ask_by_fd(Asker *asker)
 {
-    if (aio_context_uses_epoll(asker->ctx)) {
-        fuzz_reached("handler-set-while-the-loop-has-epoll");
+    World *world = asker->world;
+
+    if (asker->place == 2) {
+        look_at_epoll(world, asker->ctx);
     }
     if (asker->file >= 0) {
         aio_set_fd_handler(asker->ctx, asker->file, file_ready, NULL, NULL, NULL, asker);
         return;
     }
     aio_set_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier),
-                       asker->world->fd_kind == FD_STAYS ? fd_ready_again : fd_ready, NULL, NULL, NULL, asker);
+                       world->fd_kind == FD_STAYS ? fd_ready_again : fd_ready, NULL, NULL, NULL, asker);
     event_notifier_set(&asker->notifier);
+    scenario_add(&world->asked_by_fd, asker->place == 2);
 }
 
 /* As a client's connection whose device is in a drained section: the loop may sleep without it until the section ends. */
@@ -296,6 +329,30 @@ static void ask_by_timer(Asker *asker)
     timer_free(timer);
 }
 
+static void never_comes(void *opaque)
+{
+    (void)opaque;
+    fuzz_check(false);
+}
+
+/* A long time passes only when nobody can run; the one timer goes with the other, without being stopped before. */
+static void ask_by_many_timers(Asker *asker)
+{
+    QEMUTimer *timer = aio_timer_new(asker->ctx, QEMU_CLOCK_REALTIME, 1, timer_answers, asker);
+    QEMUTimer *never = aio_timer_new(asker->ctx, QEMU_CLOCK_REALTIME, 1, never_comes, NULL);
+    uint64_t begin_ns = fuzz_time_ns();
+    int64_t now_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+
+    timer_mod_anticipate_ns(timer, now_ns + LONG_NS);
+    timer_mod_anticipate_ns(timer, now_ns + TIMER_NS);
+    timer_mod(never, now_ns + LONG_NS);
+    timer_mod_anticipate_ns(timer, now_ns + LONG_NS); /* later: it stays as it is, or has come */
+    wait_for_answer(asker);
+    fuzz_check(fuzz_time_ns() - begin_ns < LONG_NS / 2);
+    timer_free(timer);
+    timer_free(never);
+}
+
 static void ask(Asker *asker)
 {
     begin_request(asker);
@@ -317,7 +374,11 @@ static void ask(Asker *asker)
         ask_by_polled_fd(asker);
         break;
     default:
-        ask_by_timer(asker);
+        if (asker->many_timers) {
+            ask_by_many_timers(asker);
+        } else {
+            ask_by_timer(asker);
+        }
         return;
     }
     wait_for_answer(asker);
@@ -375,14 +436,88 @@ static void have_guests(Asker *asker, IOThread *thread)
     qemu_mutex_unlock(&asker->lock);
 }
 
-/* An io thread that is stopped again at once, or when those have ended that another thread has sent. */
+/* To the thread that comes and goes. */
+static void set_asked(Asker *asker, bool asked)
+{
+    qemu_mutex_lock(&asker->lock);
+    asker->asked = asked;
+    qemu_cond_signal(&asker->answered);
+    qemu_mutex_unlock(&asker->lock);
+}
+
+static gboolean served_by_glib(gpointer opaque)
+{
+    set_asked(opaque, false);
+    return G_SOURCE_REMOVE;
+}
+
+/* The first call is for the event, the second for what io_poll says; there is no third one, whatever loop comes then. */
+static void polled_twice(void *opaque)
+{
+    Asker *asker = opaque;
+
+    event_notifier_test_and_clear(&asker->notifier);
+    asker->calls++;
+    fuzz_check(asker->calls <= 2);
+    qatomic_set(&asker->flag, asker->calls == 1);
+    if (asker->calls == 2) {
+        set_asked(asker, false);
+    }
+}
+
+static void be_polled(Asker *asker, AioContext *ctx)
+{
+    fuzz_reached("descriptor-was-polled-before-the-loop-is-glibs");
+    asker->calls = 0;
+    aio_context_set_poll_params(ctx, POLL_ROUNDS);
+    set_asked(asker, true);
+    aio_set_fd_handler(ctx, event_notifier_get_fd(&asker->notifier), polled_twice, NULL, fd_poll, polled_twice, asker);
+    event_notifier_set(&asker->notifier);
+    wait_for_answer(asker);
+}
+
+/* In the thread. */
+static void be_polled_no_more(void *opaque)
+{
+    Asker *asker = opaque;
+
+    aio_set_fd_handler(qemu_get_current_aio_context(), event_notifier_get_fd(&asker->notifier), NULL, NULL, NULL, NULL, NULL);
+    set_asked(asker, false);
+}
+
+/* The thread's loop is GLib's from now on, though it sleeps in its own. */
+static void ask_glib(Asker *asker, GMainContext *context)
+{
+    GSource *source = g_idle_source_new();
+
+    fuzz_reached("source-in-a-thread-that-sleeps-without-glib");
+    set_asked(asker, true);
+    g_source_set_callback(source, served_by_glib, asker, NULL);
+    g_source_attach(source, context);
+    g_source_unref(source);
+    wait_for_answer(asker);
+}
+
+/* An io thread that is stopped again at once, or when it has served a source, or when those have ended that another thread has sent. */
 static void come_and_go(Asker *asker)
 {
     IOThread *thread = asker->with_glib ? iothread_new_with_g_main_context("passer-by") : iothread_new("passer-by");
+    GMainContext *context = NULL;
 
     fuzz_check(thread != NULL);
+    if (asker->polls_first) {
+        be_polled(asker, iothread_get_aio_context(thread));
+    }
     if (asker->with_glib) {
-        iothread_get_g_main_context(thread);
+        context = iothread_get_g_main_context(thread);
+    }
+    if (context && asker->place == 1) {
+        ask_glib(asker, context);
+    }
+    if (asker->polls_first) {
+        set_asked(asker, true);
+        aio_bh_schedule_oneshot(iothread_get_aio_context(thread), be_polled_no_more, asker);
+        wait_for_answer(asker);
     }
     if (asker->place == 2) {
         have_guests(asker, thread);
@@ -395,8 +530,8 @@ static void *asker_thread(void *opaque)
     Asker *asker = opaque;
 
     if (asker->way == BY_POLLED_FD) {
-        aio_set_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier), polled_fd_ready, NULL, fd_poll, fd_poll_ready,
-                           asker);
+        aio_set_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier), polled_fd_ready, NULL, fd_poll,
+                           asker->busy ? polled_fd_ready : fd_poll_ready, asker);
     }
     for (unsigned i = 0; i < asker->rounds; i++) {
         switch (asker->way) {
@@ -450,8 +585,11 @@ static void read_asker(FuzzInput *in, World *world, Asker *asker)
     asker->place = (flags >> 5) % 3;
     asker->with_glib = asker->idly = flags & 128;
     asker->external = asker->way == BY_FD && asker->place == 2 && flags & 128;
+    asker->polls_first = asker->way == BY_THREAD && flags >> 5 == 4;
+    asker->many_timers = asker->way == BY_TIMER && flags & 128;
     if (asker->way == BY_POLLED_FD) {
         asker->place = 2; /* GLib does not poll in user space */
+        asker->busy = flags & 128;
     }
     asker->ctx = asker->place == 0   ? qemu_get_aio_context()
                  : asker->place == 1 ? iohandler_get_aio_context()
@@ -511,7 +649,8 @@ static void run(FuzzInput *in)
     aio_context_set_poll_params(scenario_context(&world.scenario, 1), loop & 1 ? POLL_ROUNDS : 0);
     world.epoll_from = (loop >> 4) % 5;
     world.fd_kind = (FdKind)((loop >> 4) / 5 % FD_KINDS);
-    if (world.epoll_from) {
+    world.epoll_later = loop & 2;
+    if (world.epoll_from && !world.epoll_later) {
         aio_wait_bh_oneshot(scenario_context(&world.scenario, 1), switch_epoll_on, &world);
     }
     for (unsigned place = 0; place < 3; place++) {
@@ -529,6 +668,9 @@ static void run(FuzzInput *in)
     for (unsigned i = 0; i < asker_count; i++) {
         qemu_thread_create(&world.askers[i].thread, "asker", asker_thread, &world.askers[i], QEMU_THREAD_JOINABLE);
     }
+    if (world.epoll_from && world.epoll_later) {
+        aio_bh_schedule_oneshot(scenario_context(&world.scenario, 1), switch_epoll_on, &world);
+    }
     serve(&world, nested);
     for (unsigned place = 0; place < 3; place++) {
         qemu_bh_delete(world.shared_bh[place]);
@@ -543,8 +685,15 @@ static void run(FuzzInput *in)
 }
 
 static const char *const windows[] = {
-    "two-requests-in-one-context",          "vcpu-answers-for-the-main-thread", "answer-in-a-nested-poll",
-    "handler-set-while-the-loop-has-epoll", "drained-sections-overlap",         NULL,
+    "two-requests-in-one-context",
+    "vcpu-answers-for-the-main-thread",
+    "answer-in-a-nested-poll",
+    "handler-set-while-the-loop-has-epoll",
+    "drained-sections-overlap",
+    "polled-handler-always-has-something",
+    "source-in-a-thread-that-sleeps-without-glib",
+    "descriptor-was-polled-before-the-loop-is-glibs",
+    NULL,
 };
 
 const FuzzTarget fuzz_target = { .name = "aio_context", .run = run, .windows = windows };
