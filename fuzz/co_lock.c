@@ -328,14 +328,20 @@ static void op_change(Worker *worker, unsigned variant)
 {
     World *world = worker->world;
 
-    (void)variant;
     qemu_lockcnt_lock(&world->lockcnt);
     if (qemu_lockcnt_count(&world->lockcnt) == 0) {
         change_element(world);
     } else {
         fuzz_reached("element-has-visitors");
     }
-    qemu_lockcnt_unlock(&world->lockcnt);
+    if (variant & 1) {
+        fuzz_reached("holder-becomes-a-visitor-among-others");
+        qemu_lockcnt_inc_and_unlock(&world->lockcnt);
+        fuzz_check(*world->element == 0);
+        qemu_lockcnt_dec(&world->lockcnt);
+    } else {
+        qemu_lockcnt_unlock(&world->lockcnt);
+    }
 }
 
 /* ---- the scenario */
@@ -480,6 +486,7 @@ static const char *const windows[] = {
     "somebody-waits-at-the-gate",
     "last-visitor-changes-the-element",
     "element-has-visitors",
+    "holder-becomes-a-visitor-among-others",
     NULL,
 };
 
