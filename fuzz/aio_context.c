@@ -451,7 +451,7 @@ static gboolean served_by_glib(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-/* The first call is for the event, the second for what io_poll says; there is no third one, whatever loop comes then. */
+/* The first call is for the event, the second for what io_poll says, or the next event; there is no third one, whatever loop comes then. */
 static void polled_twice(void *opaque)
 {
     Asker *asker = opaque;
@@ -459,8 +459,11 @@ static void polled_twice(void *opaque)
     event_notifier_test_and_clear(&asker->notifier);
     asker->calls++;
     fuzz_check(asker->calls <= 2);
-    qatomic_set(&asker->flag, asker->calls == 1);
-    if (asker->calls == 2) {
+    if (asker->calls == 1) {
+        qatomic_set(&asker->flag, true);
+        event_notifier_set(&asker->notifier);
+    } else {
+        qatomic_set(&asker->flag, false);
         set_asked(asker, false);
     }
 }
