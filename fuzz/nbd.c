@@ -29,6 +29,7 @@
 #define CONNECTIONS_MAX 4u /* of which each may end early; those after them stay */
 #define RETRY_NS        1000000
 #define DELAY_NS        3000000 /* two attempts and a half */
+#define GRAIN_NS        1000 /* of fuzz_time_ns(), where the clock is a real one */
 
 /* How many times as long the client may take for both. Real time is not spent on it. */
 #ifdef WAKEFUZZ_SIMULATED
@@ -206,7 +207,7 @@ static void *server_thread(void *opaque)
 /* The client has paused after an attempt that failed, but where a section has stopped it. The very first attempt is the main thread's. */
 static void check_attempt(World *world, unsigned attempt)
 {
-    if (world->failed_ns && fuzz_time_ns() - world->failed_ns < (uint64_t)RETRY_NS * world->slow) {
+    if (world->failed_ns && fuzz_time_ns() - world->failed_ns + GRAIN_NS < (uint64_t)RETRY_NS * world->slow) {
         fuzz_check(scenario_get(&world->wakes) > 0);
         scenario_add(&world->wakes, -1);
     }
