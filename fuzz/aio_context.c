@@ -9,8 +9,10 @@
  *
  * The empty scenario is one asker with one request to the main context by the shared bottom half.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "core/aio_epoll.h"
@@ -20,11 +22,12 @@
 #include "fuzz/fuzz.h"
 #include "fuzz/scenario.h"
 
-#define ASKERS_MAX  4u
-#define POLL_ROUNDS 4u
-#define TIMER_NS    1000000
-#define LONG_NS     (100 * NANOSECONDS_PER_SECOND)
-#define GUESTS      4u /* each but the first is scheduled while the bottom half for those before may wait */
+#define ASKERS_MAX      4u
+#define DESCRIPTORS_MAX 1024u /* more than the simulated OS has */
+#define POLL_ROUNDS     4u
+#define TIMER_NS        1000000
+#define LONG_NS         (100 * NANOSECONDS_PER_SECOND)
+#define GUESTS          4u /* each but the first is scheduled while the bottom half for those before may wait */
 
 typedef enum Way {
     BY_SHARED_BH,
@@ -632,6 +635,25 @@ static void serve(World *world, unsigned nested)
     bql_lock();
 }
 
+/* The kernel has no more descriptors: no thread comes, and nothing of it stays. Before others are there who need one. */
+static void fail_to_make_a_thread(void)
+{
+    int fds[DESCRIPTORS_MAX];
+    unsigned count = 0;
+
+    while (count < DESCRIPTORS_MAX && (fds[count] = eventfd(0, EFD_CLOEXEC)) >= 0) {
+        count++;
+    }
+    if (count < DESCRIPTORS_MAX) {
+        fuzz_reached("no-descriptor-is-left-for-a-thread");
+        fuzz_check(errno == EMFILE);
+        fuzz_check(iothread_new("nobody") == NULL);
+    }
+    while (count > 0) {
+        close(fds[--count]);
+    }
+}
+
 /* In the io thread. */
 static void switch_epoll_on(void *opaque)
 {
@@ -653,6 +675,9 @@ static void run(FuzzInput *in)
     world.epoll_from = (loop >> 4) % 5;
     world.fd_kind = (FdKind)((loop >> 4) / 5 % FD_KINDS);
     world.epoll_later = loop & 2;
+    if (loop & 4) {
+        fail_to_make_a_thread();
+    }
     if (world.epoll_from && !world.epoll_later) {
         aio_wait_bh_oneshot(scenario_context(&world.scenario, 1), switch_epoll_on, &world);
     }
@@ -696,6 +721,7 @@ static const char *const windows[] = {
     "polled-handler-always-has-something",
     "source-in-a-thread-that-sleeps-without-glib",
     "descriptor-was-polled-before-the-loop-is-glibs",
+    "no-descriptor-is-left-for-a-thread",
     NULL,
 };
 
