@@ -46,16 +46,42 @@ void scenario_tables_give_up(ScenarioTables *tables)
 void scenario_tables_check(const ScenarioTables *tables, unsigned left)
 {
     fuzz_check(tables->freed + left == tables->made);
+    fuzz_check(left || !scenario_get(&tables->leftovers));
 }
 
-static void look_up(ScenarioTables *tables)
+/* A section in the section ends at once: the one around it goes on. */
+static const ScenarioTable *look_up(ScenarioTables *tables)
 {
-    ScenarioTable *table;
+    const ScenarioTable *table;
 
     rcu_read_lock();
+    rcu_read_lock();
     table = qatomic_rcu_read(&tables->now);
-    fuzz_check(scenario_get(&table->alive));
     rcu_read_unlock();
+    fuzz_check(scenario_get(&table->alive));
+    return table;
+}
+
+/* ---- what a client leaves behind */
+
+typedef struct Leftover {
+    struct rcu_head rcu; /* first */
+    ScenarioTables *tables;
+} Leftover;
+
+static void leftover_free(struct rcu_head *head)
+{
+    scenario_add(&((Leftover *)head)->tables->leftovers, -1);
+    g_free(head);
+}
+
+static void leave_something(ScenarioTables *tables)
+{
+    Leftover *leftover = g_new(Leftover, 1);
+
+    leftover->tables = tables;
+    scenario_add(&tables->leftovers, 1);
+    call_rcu(leftover, leftover_free, rcu);
 }
 
 /* ---- requests */
@@ -86,11 +112,10 @@ static void wait_until_under_way(ScenarioClient *client, unsigned most)
     qemu_mutex_unlock(&client->lock);
 }
 
-static bool send_request(ScenarioClient *client, unsigned i)
+static bool submit_request(ScenarioClient *client, unsigned i)
 {
     BlockExportRequest *request = &client->requests[i];
 
-    look_up(client->tables);
     *request = (BlockExportRequest){
         .write = i & 1,
         .offset = (int64_t)i * CLIENT_SECTOR,
@@ -114,6 +139,25 @@ static bool send_request(ScenarioClient *client, unsigned i)
     return false;
 }
 
+static bool send_request(ScenarioClient *client, unsigned i)
+{
+    const ScenarioTable *table = look_up(client->tables);
+    bool accepted;
+
+    if (!client->reads_long) {
+        rcu_read_unlock();
+        return submit_request(client, i);
+    }
+    accepted = submit_request(client, i);
+    fuzz_check(scenario_get(&table->alive));
+    if (table != __atomic_load_n(&client->tables->now, __ATOMIC_SEQ_CST)) {
+        fuzz_reached("table-replaced-while-it-is-read");
+    }
+    rcu_read_unlock();
+    leave_something(client->tables);
+    return accepted;
+}
+
 /* ---- life */
 
 static void *client_thread(void *opaque)
@@ -135,16 +179,25 @@ static void *client_thread(void *opaque)
     for (unsigned i = 0; i < sent; i++) {
         fuzz_check(__atomic_load_n(&client->times_done[i], __ATOMIC_SEQ_CST) == 1);
     }
+    scenario_add(client->holds, -1);
     blk_exp_unref(client->export);
     rcu_unregister_thread();
     return NULL;
 }
 
-void scenario_client_init(ScenarioClient *client, Scenario *scenario, ScenarioTables *tables, BlockExport *export,
-                          unsigned request_count, bool waits)
+void scenario_client_init(ScenarioClient *client, Scenario *scenario, ScenarioTables *tables, BlockExport *export, int *holds,
+                          unsigned request_count, bool waits, bool reads_long)
 {
-    *client = (ScenarioClient){ .scenario = scenario, .tables = tables, .export = export, .waits = waits };
+    *client = (ScenarioClient){
+        .scenario = scenario,
+        .tables = tables,
+        .export = export,
+        .holds = holds,
+        .waits = waits,
+        .reads_long = reads_long,
+    };
     client->request_count = MIN(request_count, CLIENT_REQUESTS_MAX);
+    scenario_add(holds, 1);
     blk_exp_ref(export);
     qemu_mutex_init(&client->lock);
     qemu_cond_init(&client->ended);

@@ -1,6 +1,7 @@
 /*
  * Clients of exports, for targets: threads that send requests, one at a time or all at once, until all are sent or one is refused. Before
- * each they look something up in a table that RCU protects, as a virtual CPU does in its memory map.
+ * each they look something up in a table that RCU protects, as a virtual CPU does in its memory map; it may do so for as long as it
+ * sends the request, and leave something behind that RCU frees.
  *
  * Invariants that they check: each request is completed once, or refused; a table is freed once, and never under a reader.
  */
@@ -20,6 +21,7 @@ typedef struct ScenarioTable ScenarioTable;
 typedef struct ScenarioTables {
     ScenarioTable *now;   /* RCU */
     unsigned made, freed; /* main thread */
+    int leftovers;        /* of clients, to be freed; raw */
 } ScenarioTables;
 
 /* A new table, in the place of the one before, which is freed when nobody reads it any more. Main thread. */
@@ -28,7 +30,7 @@ void scenario_table_replace(ScenarioTables *tables);
 /* Is there nobody who reads? Then the last one goes too: rcu_cleanup() and scenario_tables_check() follow. Main thread. */
 void scenario_tables_give_up(ScenarioTables *tables);
 
-/* So many are left: 1, or 0 after scenario_tables_give_up(). Main thread, when all callbacks of RCU have run. */
+/* So many are left: 1, or 0 after scenario_tables_give_up(). Main thread, when all callbacks of RCU have run that it has called for. */
 void scenario_tables_check(const ScenarioTables *tables, unsigned left);
 
 typedef struct ScenarioClient {
@@ -40,16 +42,18 @@ typedef struct ScenarioClient {
     uint8_t data[CLIENT_REQUESTS_MAX][CLIENT_SECTOR];
     unsigned request_count;
     bool waits; /* for each request before the next */
+    bool reads_long; /* its section of RCU lasts until the request is sent */
+    int *holds; /* raw: its references to exports, and those of others */
     unsigned times_done[CLIENT_REQUESTS_MAX]; /* raw atomics, like all that only the invariants need */
-    int outstanding;                          /* raw */
+    int outstanding; /* raw */
     QemuMutex lock;
     QemuCond ended;
     unsigned under_way; /* under lock */
 } ScenarioClient;
 
-/* A client of export, of which it takes a reference; its node has CLIENT_DISK_BYTES. Main thread. */
-void scenario_client_init(ScenarioClient *client, Scenario *scenario, ScenarioTables *tables, BlockExport *export,
-                          unsigned request_count, bool waits);
+/* A client of export, of which it takes a reference, which *holds counts; its node has CLIENT_DISK_BYTES. Main thread. */
+void scenario_client_init(ScenarioClient *client, Scenario *scenario, ScenarioTables *tables, BlockExport *export, int *holds,
+                          unsigned request_count, bool waits, bool reads_long);
 void scenario_client_start(ScenarioClient *client);
 
 /* Has it a request under way? Main thread. */

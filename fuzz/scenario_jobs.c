@@ -50,6 +50,7 @@ typedef struct WorkJob {
     BlockJob common; /* first */
     BlockBackend *blk;
     ScenarioJobs *jobs;
+    unsigned number;
     ScenarioWork work;
 } WorkJob;
 
@@ -62,7 +63,9 @@ static int coroutine_fn work_run(Job *job)
     for (unsigned i = 0; i < s->work.rounds && !job_is_cancelled(job) && ret == 0; i++) {
         if (s->work.requests) {
             scenario_add(&s->jobs->requests, 1);
+            scenario_add(&s->jobs->begun[s->number], 1);
             ret = blk_co_pread(s->blk, 0, SECTOR, sector, 0);
+            scenario_add(&s->jobs->ended[s->number], 1);
             scenario_add(&s->jobs->requests, -1);
         }
         job_sleep_ns(job, s->work.sleep_ns);
@@ -104,6 +107,7 @@ void scenario_job_work(ScenarioJobs *jobs, BlockDriverState *bs, const ScenarioW
     s = block_job_create(id, &work_driver, bs, 0, JOB_DEFAULT, told, opaque);
     fuzz_check(s != NULL);
     s->jobs = jobs;
+    s->number = opaque->number;
     s->work = *work;
 
     /* A job's own requests go on while its node is drained: it is the job that pauses. */
@@ -111,6 +115,20 @@ void scenario_job_work(ScenarioJobs *jobs, BlockDriverState *bs, const ScenarioW
     blk_set_disable_request_queuing(s->blk, true);
     blk_insert_bs(s->blk, bs);
     job_start(&s->common.job);
+}
+
+void scenario_jobs_note(ScenarioJobs *jobs)
+{
+    for (unsigned i = 0; i < SCENARIO_JOBS_MAX; i++) {
+        jobs->noted[i] = scenario_get(&jobs->begun[i]);
+    }
+}
+
+void scenario_jobs_check(const ScenarioJobs *jobs)
+{
+    for (unsigned i = 0; i < SCENARIO_JOBS_MAX; i++) {
+        fuzz_check(scenario_get(&jobs->ended[i]) >= jobs->noted[i]);
+    }
 }
 
 /* ---- backup */

@@ -14,6 +14,13 @@ static void machine_changed(void *opaque, bool running)
     ScenarioMachine *machine = opaque;
 
     fuzz_check(!running || !scenario_is_ending(machine->scenario));
+    fuzz_check(running != machine->running);
+    machine->running = running;
+    if (running) {
+        scenario_jobs_check(machine->jobs);
+    } else {
+        scenario_jobs_note(machine->jobs);
+    }
 }
 
 static bool guest_waits(const ScenarioMachine *machine)
@@ -54,9 +61,11 @@ static void change_device(void *opaque, bool running)
 
 /* ---- life */
 
-void scenario_machine_begin(ScenarioMachine *machine, Scenario *scenario)
+void scenario_machine_begin(ScenarioMachine *machine, Scenario *scenario, ScenarioJobs *jobs)
 {
     machine->scenario = scenario;
+    machine->jobs = jobs;
+    machine->running = true;
     machine->handlers[0] = qemu_add_vm_change_state_handler(machine_changed, machine);
 }
 
@@ -93,8 +102,16 @@ void scenario_machine_plug(ScenarioMachine *machine, AioContext *ctx, ScenarioDi
     scenario_guest_start(&machine->guest, machine->device, request_count, batch);
 }
 
+void scenario_machine_check(const ScenarioMachine *machine)
+{
+    if (!machine->running) {
+        scenario_jobs_check(machine->jobs);
+    }
+}
+
 void scenario_machine_unplug(ScenarioMachine *machine)
 {
+    fuzz_check(!machine->running);
     if (machine->device) {
         qemu_del_vm_change_state_handler(machine->handlers[1]);
         qemu_del_vm_change_state_handler(machine->handlers[2]);

@@ -8,6 +8,7 @@
 #include "core/qmp_json.h"
 #include "core/runstate.h"
 #include "fuzz/fuzz.h"
+#include "fuzz/scenario.h"
 
 #define ERRORS_MAX 3u
 
@@ -24,6 +25,7 @@ typedef struct Command {
      * not there (the first refusal), it ran in the middle of the end. */
     enum { NAMES_NOTHING, NAMES_A_JOB, NAMES_AN_EXPORT } names;
     unsigned bit;
+    enum { FOR_ALL, ONLY_UNUSED, ENDS_PROGRAM } how;
 } Command;
 
 static const Command negotiation = { .text = "{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]}" };
@@ -34,7 +36,7 @@ static const Command commands[] = {
     { .text = "{\"execute\":\"query-status\"" },
     { .text = "{\"execute\":\"x-sleep\",\"arguments\":{\"ms\":5}" },
     { .text = "{\"exec-oob\":\"migrate-pause\"", .refusals = { { "There's no migration in progress", NULL } } },
-    { .text = "{\"execute\":\"quit\"" },
+    { .text = "{\"execute\":\"quit\"", .how = ENDS_PROGRAM },
 };
 
 #define JOB_CANCEL(number)                                                                 \
@@ -44,17 +46,22 @@ static const Command commands[] = {
                     { "Job 'job" #number "' in state", NULL } },                           \
       .names = NAMES_A_JOB,                                                                \
       .bit = 1u << (number) }
-#define EXPORT_DEL(number, arguments)                                                                                   \
+#define EXPORT_DEL(number, arguments, which)                                                                            \
     { .text = "{\"execute\":\"block-export-del\",\"arguments\":{\"id\":\"export" #number "\"" arguments "}",            \
       .done = "export-deleted-by-a-command",                                                                            \
       .refusals = { { "Export 'export" #number "' is not found", "export-gone-when-its-command-comes-during-cleanup" }, \
                     { "Export 'export" #number "' is already shutting down", "export-is-closing-already" },             \
                     { "export 'export" #number "' still in use", "export-in-use-is-kept" } },                           \
       .names = NAMES_AN_EXPORT,                                                                                         \
-      .bit = 1u << (number) }
+      .bit = 1u << (number),                                                                                            \
+      .how = (which) }
 
 static const Command block_commands[] = {
-    JOB_CANCEL(0), EXPORT_DEL(0, ",\"mode\":\"hard\""), JOB_CANCEL(1), EXPORT_DEL(1, ",\"mode\":\"hard\""), EXPORT_DEL(0, ""),
+    JOB_CANCEL(0),
+    EXPORT_DEL(0, ",\"mode\":\"hard\"", FOR_ALL),
+    JOB_CANCEL(1),
+    EXPORT_DEL(1, ",\"mode\":\"hard\"", FOR_ALL),
+    EXPORT_DEL(0, "", ONLY_UNUSED),
 };
 
 /*
@@ -87,6 +94,9 @@ static bool send_command(ScenarioQmp *qmp)
     char *line = g_strdup_printf("%s,\"id\":%u}", command_of(qmp, id)->text, id);
     size_t size = strlen(line), done = 0;
 
+    if (command_of(qmp, id)->how == ENDS_PROGRAM) {
+        __atomic_store_n(&qmp->asked_to_end, true, __ATOMIC_SEQ_CST);
+    }
     while (done < size) {
         ssize_t ret = send(qmp->fd, line + done, size - done, MSG_NOSIGNAL);
 
@@ -136,13 +146,17 @@ static void check_answer(ScenarioQmp *qmp, JsonObject *object, unsigned *seen)
     *seen |= 1u << id;
     if (json_object_has_member(object, "error")) {
         check_refusal(qmp, command_of(qmp, id), json_object_get_object_member(object, "error"));
-    } else if (command_of(qmp, id)->done) {
-        fuzz_reached(command_of(qmp, id)->done);
+    } else {
+        fuzz_check(command_of(qmp, id)->how != ONLY_UNUSED || scenario_get(qmp->export0_holds) == 0);
+        if (command_of(qmp, id)->done) {
+            fuzz_reached(command_of(qmp, id)->done);
+        }
     }
     for (unsigned before = 0; before < id && !is_out_of_band(qmp, id); before++) {
         fuzz_check(is_out_of_band(qmp, before) || *seen & 1u << before);
     }
     if (__atomic_add_fetch(&qmp->answered, 1, __ATOMIC_SEQ_CST) == 1 + qmp->ends_after) {
+        __atomic_store_n(&qmp->asked_to_end, true, __ATOMIC_SEQ_CST);
         qemu_system_shutdown_request();
     }
 }
@@ -205,11 +219,13 @@ static void *client_thread(void *opaque)
     return NULL;
 }
 
-void scenario_qmp_start(ScenarioQmp *qmp, Chardev *chr, const uint8_t *commands, unsigned count, bool waits, unsigned ends_after)
+void scenario_qmp_start(ScenarioQmp *qmp, Chardev *chr, const int *export0_holds, const uint8_t *commands, unsigned count,
+                        bool waits, unsigned ends_after)
 {
     int pair[2];
 
     *qmp = (ScenarioQmp){ .count = MIN(count, SCENARIO_QMP_COMMANDS_MAX), .waits = waits, .ends_after = ends_after };
+    qmp->export0_holds = export0_holds;
     memcpy(qmp->commands, commands, qmp->count);
     qmp->input = g_string_new(NULL);
     fuzz_check(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
@@ -221,6 +237,11 @@ void scenario_qmp_start(ScenarioQmp *qmp, Chardev *chr, const uint8_t *commands,
 bool scenario_qmp_busy(const ScenarioQmp *qmp)
 {
     return __atomic_load_n(&qmp->answered, __ATOMIC_SEQ_CST) < __atomic_load_n(&qmp->sent, __ATOMIC_SEQ_CST);
+}
+
+bool scenario_qmp_asked_to_end(const ScenarioQmp *qmp)
+{
+    return __atomic_load_n(&qmp->asked_to_end, __ATOMIC_SEQ_CST);
 }
 
 void scenario_qmp_note_end(ScenarioQmp *qmp, unsigned jobs_left, unsigned exports_left)

@@ -34,6 +34,7 @@ typedef struct World {
     ScenarioTables tables;
     ScenarioClient clients[CLIENTS_MAX];
     unsigned client_count;
+    int holds[CLIENTS_MAX]; /* on each export; raw */
     ScenarioJobs jobs;
     ScenarioMachine machine;
     ScenarioQmp qmp;
@@ -133,7 +134,8 @@ static void add_export(World *world, unsigned i, uint8_t flags)
     BlockExport *export = blk_exp_add(export_name(i), bs, ctx, 1 + (flags >> 4 & 1));
 
     fuzz_check(export != NULL);
-    scenario_client_init(&world->clients[i], &world->scenario, &world->tables, export, 1 + (flags >> 1 & 3), flags & 8);
+    scenario_client_init(&world->clients[i], &world->scenario, &world->tables, export, &world->holds[i], 1 + (flags >> 1 & 3),
+                         flags & 8, flags & 128);
 }
 
 static void start_qmp(World *world, FuzzInput *in, uint8_t flags)
@@ -148,7 +150,7 @@ static void start_qmp(World *world, FuzzInput *in, uint8_t flags)
     }
     world->has_qmp = true;
     monitor_init_qmp(chr);
-    scenario_qmp_start(&world->qmp, chr, commands, count, flags & 1, flags & 64 ? count : 1);
+    scenario_qmp_start(&world->qmp, chr, &world->holds[0], commands, count, flags & 1, flags & 64 ? count : 1);
 }
 
 static void begin(World *world, FuzzInput *in, uint8_t setup, uint8_t more)
@@ -162,7 +164,7 @@ static void begin(World *world, FuzzInput *in, uint8_t setup, uint8_t more)
         user_creatable_add_iothread(world->scenario.threads[i]);
     }
     monitor_init_globals();
-    scenario_machine_begin(&world->machine, &world->scenario);
+    scenario_machine_begin(&world->machine, &world->scenario, &world->jobs);
     world->jobs.scenario = &world->scenario;
     scenario_table_replace(&world->tables);
     world->disk = bdrv_new_ram("disk", qemu_get_aio_context(), DISK_BYTES);
@@ -249,6 +251,8 @@ static void run(FuzzInput *in)
     while (world.has_qmp && !main_loop_should_exit()) {
         main_loop_wait(false);
     }
+    fuzz_check(!world.has_qmp || scenario_qmp_asked_to_end(&world.qmp));
+    scenario_machine_check(&world.machine);
     note_end(&world);
     qemu_cleanup();
     fuzz_check(world.jobs.told == world.jobs.made);
@@ -276,6 +280,7 @@ static const char *const windows[] = {
     "export-is-closing-already",
     "job-gone-when-its-command-comes-during-cleanup",
     "export-gone-when-its-command-comes-during-cleanup",
+    "table-replaced-while-it-is-read",
     NULL,
 };
 
