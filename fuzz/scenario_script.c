@@ -8,26 +8,8 @@
 #include "core/monitor.h"
 #include "core/qmp_json.h"
 #include "core/runstate.h"
+#include "core/timer.h"
 #include "fuzz/fuzz.h"
-
-/* Each is answered once. The first is the empty scenario's: an ordinary command that is always there. */
-static const char *const commands[] = {
-    "{\"execute\":\"qmp_capabilities\"",
-    "{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]}",
-    "{\"execute\":\"query-commands\"",
-    "{\"execute\":\"query-status\"",
-    "{\"execute\":\"x-sleep\"",
-    "{\"execute\":\"x-sleep\",\"arguments\":{\"ms\":5}",
-    "{\"execute\":\"stop\"",
-    "{\"execute\":\"cont\"",
-    "{\"execute\":\"migrate\"",
-    "{\"execute\":\"migrate-pause\"",
-    "{\"exec-oob\":\"migrate-pause\"",
-    "{\"exec-oob\":\"query-status\"",
-    "{\"execute\":\"no-such\"",
-    "{\"execute\":\"x-sleep\",\"arguments\":{\"ms\":\"long\"}",
-    "{\"execute\":\"quit\"",
-};
 
 /* Each is answered by so many errors without an id. */
 static const struct {
@@ -49,14 +31,32 @@ static void note_unanswered(ScenarioScript *client)
     __atomic_store_n(&client->unanswered, client->sent - client->answered, __ATOMIC_SEQ_CST);
 }
 
+/* Of the connection that was: its monitor has answered everything. */
+static bool nothing_is_under_way(const ScenarioScript *client)
+{
+    return client->answers.is_known && client->answered == client->sent && (client->strict || !client->is_malformed);
+}
+
+static void hear_anew(ScenarioScript *client)
+{
+    scenario_set(&client->heard[0], 0);
+    scenario_set(&client->heard[1], 0);
+}
+
 static void client_connect(ScenarioScript *client)
 {
     int pair[2];
 
     fuzz_check(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
     client->fd = pair[0];
+    scenario_answers_connected(&client->answers, client->connections == 0 ? !client->shares : nothing_is_under_way(client));
     client->sent = client->in_band_next = client->answered = 0;
-    client->alien = false;
+    client->alien = client->is_malformed = false;
+    client->greeted = false;
+    memset(client->awaited, 0, sizeof(client->awaited));
+    hear_anew(client);
+    scenario_set(&client->listens_from, 0);
+    scenario_set(&client->must_hear, 0);
     client->strict = !client->shares && client->connections == 0;
     client->first_id = client->number * 1000 + client->connections++ * SENT_MAX;
     g_string_truncate(client->input, 0);
@@ -98,7 +98,18 @@ static void send_pieces(ScenarioScript *client, const char *bytes, size_t size, 
     }
 }
 
-static void send_command(ScenarioScript *client, unsigned which, unsigned pieces)
+static void note_asked_to_end(ScenarioScript *client)
+{
+    __atomic_store_n(client->asked_to_end, true, __ATOMIC_SEQ_CST);
+}
+
+static void ask_to_end(ScenarioScript *client)
+{
+    note_asked_to_end(client);
+    qemu_system_shutdown_request();
+}
+
+static void send_command(ScenarioScript *client, ScenarioCommand command, unsigned pieces)
 {
     char *text;
     unsigned id = client->sent;
@@ -106,11 +117,15 @@ static void send_command(ScenarioScript *client, unsigned which, unsigned pieces
     if (client->fd < 0 || id == SENT_MAX) {
         return;
     }
-    client->out_of_band[id] = g_str_has_prefix(commands[which], "{\"exec-oob\"");
+    client->out_of_band[id] = scenario_command_is_oob(command);
     client->anonymous[id] = false;
     client->sent++;
     note_unanswered(client);
-    text = g_strdup_printf("%s,\"id\":%u}", commands[which], client->first_id + id);
+    if (command == COMMAND_QUIT) {
+        note_asked_to_end(client);
+    }
+    scenario_answers_sent(&client->answers, command, &client->asked[id]);
+    text = g_strdup_printf("%s,\"id\":%u}", scenario_command_text(command), client->first_id + id);
     send_pieces(client, text, strlen(text), pieces);
     g_free(text);
 }
@@ -120,6 +135,7 @@ static void send_malformed(ScenarioScript *client, unsigned which, unsigned piec
     if (client->fd < 0 || client->sent + malformed[which].answers > SENT_MAX) {
         return;
     }
+    client->is_malformed = true;
     for (unsigned i = 0; client->strict && i < malformed[which].answers; i++) {
         client->out_of_band[client->sent] = false;
         client->anonymous[client->sent] = true;
@@ -129,6 +145,19 @@ static void send_malformed(ScenarioScript *client, unsigned which, unsigned piec
 }
 
 /* ---- answers */
+
+static bool is_listening(const ScenarioScript *client)
+{
+    return client->hears && client->answers.is_known && client->answers.negotiated;
+}
+
+/* Which events without a limit are for this connection: those that are emitted from now on. */
+static void note_listening(ScenarioScript *client)
+{
+    if (is_listening(client) && !scenario_get(&client->listens_from)) {
+        scenario_set(&client->listens_from, scenario_get(&client->vcpu->numbers[0]) + 1);
+    }
+}
 
 static void check_answer(ScenarioScript *client, JsonObject *object)
 {
@@ -159,9 +188,35 @@ static void check_answer(ScenarioScript *client, JsonObject *object)
         fuzz_check(id == client->in_band_next);
         client->in_band_next++;
     }
+    if (!client->anonymous[id]) {
+        scenario_answers_check(&client->answers, &client->asked[id], object);
+        note_listening(client);
+    }
     client->has_answer[id] = true;
     client->answered++;
     note_unanswered(client);
+}
+
+/* Nothing of what the vCPU emits is lost, or comes twice; of what is limited, the last one comes, and of one second one. */
+static void check_event(ScenarioScript *client, JsonObject *object)
+{
+    const char *name = json_object_get_string_member(object, "event");
+    bool limited = strcmp(name, "RTC_CHANGE") == 0;
+    int number = scenario_event_number(object);
+
+    fuzz_reached("event-arrives");
+    fuzz_check(strcmp(name, "SHUTDOWN") != 0);
+    fuzz_check(!client->strict || client->alien || client->answers.has_asked);
+    if (limited) {
+        fuzz_check(fuzz_time_ns() - client->born_ns >= client->limited_events * (uint64_t)NANOSECONDS_PER_SECOND);
+        client->limited_events++;
+    }
+    if (number) {
+        int before = scenario_get(&client->heard[limited]);
+
+        fuzz_check(before == 0 || (limited ? number > before : number == before + 1));
+        scenario_set(&client->heard[limited], number);
+    }
 }
 
 static void take_line(ScenarioScript *client, const char *line)
@@ -174,12 +229,15 @@ static void take_line(ScenarioScript *client, const char *line)
     }
     fuzz_check(node && JSON_NODE_HOLDS_OBJECT(node));
     object = json_node_get_object(node);
-    if (json_object_has_member(object, "QMP") && !client->strict) {
-        fuzz_reached("next-client-is-served");
+    if (json_object_has_member(object, "QMP")) {
+        client->greeted = true;
+        hear_anew(client); /* what came before may be left from the connection before */
+        if (!client->strict) {
+            fuzz_reached("next-client-is-served");
+        }
     }
     if (json_object_has_member(object, "event")) {
-        fuzz_reached("event-arrives");
-        fuzz_check(strcmp(json_object_get_string_member(object, "event"), "SHUTDOWN") != 0);
+        check_event(client, object);
     } else if (!json_object_has_member(object, "QMP") && !client->alien) {
         fuzz_check(json_object_has_member(object, "return") != json_object_has_member(object, "error"));
         check_answer(client, object);
@@ -197,6 +255,7 @@ static bool read_some(ScenarioScript *client)
 
     if (size <= 0) {
         fuzz_check(scenario_is_ending(client->scenario));
+        fuzz_check(scenario_get(&client->heard[0]) >= scenario_get(&client->must_hear));
         return false;
     }
     g_string_append_len(client->input, buffer, size);
@@ -217,7 +276,54 @@ static void wait_for_answers(ScenarioScript *client, unsigned count)
     }
 }
 
+/* The last one of each kind that the vCPU was asked for on this connection, but for so many. */
+static bool events_have_come(const ScenarioScript *client, int missing)
+{
+    for (unsigned limited = 0; limited < 2; limited++) {
+        const ScenarioPoke *poke = client->awaited[limited];
+        int last = poke ? scenario_get(&poke->last) : 0;
+
+        if (poke && (!last || scenario_get(&client->heard[limited]) < last - missing)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void wait_for_events(ScenarioScript *client, int missing)
+{
+    bool awaits = client->awaited[0] || client->awaited[1];
+
+    while (client->fd >= 0 && !events_have_come(client, missing)) {
+        if (!read_some(client)) {
+            client_hang_up(client);
+        }
+    }
+    if (awaits && client->fd >= 0) {
+        fuzz_reached("awaited-events-arrive");
+    }
+}
+
 /* ---- its life */
+
+static void poke_step(ScenarioScript *client, uint8_t how)
+{
+    const ScenarioPoke *poke = scenario_vcpu_poke(client->vcpu, how, 0, 0);
+
+    if (client->fd >= 0 && is_listening(client)) {
+        client->awaited[how & POKE_LIMITED ? 1 : 0] = poke;
+    }
+}
+
+static void wait_step(ScenarioScript *client, uint8_t for_what)
+{
+    if (for_what & WAIT_FOR_EVENTS) {
+        wait_for_events(client, for_what & WAIT_NOT_FOR_THE_LAST ? 1 : 0);
+    }
+    if (for_what & WAIT_A_SECOND) {
+        g_usleep(G_USEC_PER_SEC);
+    }
+}
 
 /*
  * The end of a connection is noticed by the monitor's thread, or by a thread that writes: mostly there is one, the vCPU. Where the
@@ -241,13 +347,16 @@ static void take_step(ScenarioScript *client, const ScenarioStep *step)
 {
     switch (step->kind) {
     case STEP_COMMAND:
-        send_command(client, step->which % G_N_ELEMENTS(commands), step->pieces);
+        send_command(client, step->which % SCENARIO_COMMANDS, step->pieces);
         break;
     case STEP_MALFORMED:
         send_malformed(client, step->which % G_N_ELEMENTS(malformed), step->pieces);
         break;
     case STEP_WAIT:
         wait_for_answers(client, client->sent);
+        if (client->hears) {
+            wait_step(client, step->which);
+        }
         break;
     case STEP_HANG_UP:
         hang_up_step(client, step->which);
@@ -257,23 +366,25 @@ static void take_step(ScenarioScript *client, const ScenarioStep *step)
         client_connect(client);
         break;
     case STEP_END_PROGRAM:
-        qemu_system_shutdown_request();
+        ask_to_end(client);
         break;
     case STEP_RAW:
         client->alien = true;
+        scenario_answers_lost(&client->answers);
+        note_asked_to_end(client); /* perhaps */
         send_pieces(client, (const char *)step->raw, step->raw_size, step->pieces);
         break;
     case STEP_BURST: /* more than a queue holds */
         for (unsigned i = 0; i <= QMP_REQ_QUEUE_LEN_MAX; i++) {
             if (step->which & 1) {
-                send_command(client, step->which / 2 % G_N_ELEMENTS(commands), 0);
+                send_command(client, step->which / 2 % SCENARIO_COMMANDS, 0);
             } else {
                 send_malformed(client, SHORTEST, 0);
             }
         }
         break;
     case STEP_POKE_VCPU:
-        scenario_vcpu_poke(client->vcpu, step->which, 0, 0);
+        poke_step(client, step->which);
         break;
     default:
         g_assert_not_reached();
@@ -283,7 +394,7 @@ static void take_step(ScenarioScript *client, const ScenarioStep *step)
 static void negotiate(ScenarioScript *client)
 {
     if (client->negotiates) {
-        send_command(client, client->negotiates - 1, 0);
+        send_command(client, client->negotiates == 1 ? COMMAND_NEGOTIATE : COMMAND_NEGOTIATE_OOB, 0);
         wait_for_answers(client, client->sent);
     }
 }
@@ -302,14 +413,16 @@ static void *client_thread(void *opaque)
     }
     if (client->waits) {
         wait_for_answers(client, client->sent);
+        wait_for_events(client, 0);
     }
     if (client->shares) {
         client_hang_up(client);
     }
     if (__atomic_sub_fetch(client->busy, 1, __ATOMIC_SEQ_CST) == 0) {
-        qemu_system_shutdown_request();
+        ask_to_end(client);
     }
     while (client->fd >= 0) {
+        __atomic_store_n(&client->stays, client->greeted, __ATOMIC_SEQ_CST);
         if (!read_some(client)) {
             client_hang_up(client);
         }
@@ -319,7 +432,25 @@ static void *client_thread(void *opaque)
 
 void scenario_script_start(ScenarioScript *client)
 {
+    client->born_ns = fuzz_time_ns();
     qemu_thread_create(&client->thread, "client", client_thread, client, QEMU_THREAD_JOINABLE);
+}
+
+/* What it has not heard yet fits into the socket, with all the answers that it may get. */
+void scenario_script_note_end(ScenarioScript *client)
+{
+    const ScenarioVcpu *vcpu = client->vcpu;
+    int last = vcpu->numbers[0], from = scenario_get(&client->listens_from);
+    int left = last - scenario_get(&client->heard[0]) + vcpu->numbers[1] - scenario_get(&client->heard[1]);
+
+    if (from && last >= from && left <= (vcpu->has_emitted_long ? 1 : 64)) {
+        scenario_set(&client->must_hear, last);
+    }
+}
+
+bool scenario_script_stays(const ScenarioScript *client)
+{
+    return __atomic_load_n(&client->stays, __ATOMIC_SEQ_CST);
 }
 
 bool scenario_script_waits(const ScenarioScript *client)
