@@ -1,7 +1,7 @@
 /*
- * Target both_thread_pool: requests to the thread pools of the main context and of two io threads' contexts: calls that return at once, take their
- * time, or wait to be let on; by callback or by coroutine. They are cancelled, limits change, callbacks submit, cancel, poll and schedule bottom
- * halves, and idle workers leave.
+ * Target both_thread_pool: requests to the thread pools of the main context and of an io thread's: calls that return at once, take their time, or
+ * wait to be let on; by callback or by coroutine. They are cancelled, limits change, callbacks submit, cancel, poll and schedule bottom halves, and
+ * idle workers leave.
  *
  * Invariants: each request is called back once; who was cancelled has not run. Noted: each callback, with its result, in the order of all; as which
  * number its call began, and how many were under way in its pool.
@@ -10,9 +10,9 @@
  */
 #include "fuzz/both/both.h"
 
-#define CONTEXTS       (BOTH_THREADS + 1)
-#define REQUESTS       6u
-#define OPERATIONS_MAX 14u
+#define CONTEXTS       2u
+#define REQUESTS       8u
+#define OPERATIONS_MAX 17u
 #define WORKERS_MOST   64
 #define MOMENT_NS      (1 * SCALE_MS)
 #define IDLE_NS        (INT64_C(11) * 1000 * SCALE_MS) /* a worker that has nothing to do leaves after ten seconds */
@@ -21,14 +21,14 @@
 enum { AT_ONCE, TAKES_TIME, WAITS, GIVES_WAY };
 
 /* So that no two calls end at the same time: what comes first then is the clock's affair. */
-static const unsigned lengths_us[REQUESTS] = { 7013, 19037, 53119, 149261, 401503, 1103777 };
+static const unsigned lengths_us[REQUESTS] = { 7013, 19037, 53119, 149261, 401503, 1103777, 2403701, 5203409 };
 
 typedef struct World World;
 
 typedef struct Request {
     World *world;
     unsigned number;
-    uint8_t flags;   /* what its call and its callback do */
+    uint8_t flags; /* what its call and its callback do */
     BlockAIOCB *acb; /* NULL: a coroutine has it, or it is called back */
     bool busy;       /* home thread */
     bool open;       /* under the world's lock */
@@ -192,11 +192,6 @@ static void do_cancel(Operation *operation)
     cancel(operation->request);
 }
 
-static void do_schedule(Operation *operation)
-{
-    qemu_bh_schedule(operation->request->world->halves[context_of(operation->request)]);
-}
-
 static void do_limit(Operation *operation)
 {
     int least = operation->argument & 1, most = least + operation->argument / 2 % 3;
@@ -225,8 +220,8 @@ static void do_cancel_and_wait(Operation *operation)
     }
 }
 
-static void (*const functions[])(Operation *) = { do_submit, do_submit_co, do_cancel,         do_schedule,
-                                                  do_limit,  do_open,      do_cancel_and_wait };
+static void (*const functions[])(Operation *) = { do_submit, do_submit_co, do_submit, do_cancel,
+                                                  do_limit,  do_open,      do_submit, do_cancel_and_wait };
 
 static void perform(void *opaque)
 {
@@ -289,10 +284,13 @@ static void run(FuzzInput *in)
     for (unsigned i = 0; i < CONTEXTS; i++) {
         world.halves[i] = aio_bh_new(scenario_context(&world.scenario, i), half_cb, &world);
     }
+    for (unsigned i = 0; i < CONTEXTS; i++) {
+        do_in_home(&world, i, do_limit, fuzz_byte(in));
+    }
     for (unsigned i = 0; i < count; i++) {
         uint8_t what = fuzz_byte(in), argument = fuzz_byte(in);
 
-        do_in_home(&world, what / 8 % 8 % REQUESTS, functions[what % 8 % G_N_ELEMENTS(functions)], argument);
+        do_in_home(&world, what / 8 % REQUESTS, functions[what % 8], argument);
         let_time_pass(&world, what / 64);
     }
     tear_down(&world);
