@@ -38,7 +38,7 @@ static inline GMainContext *both_main_context(void)
 /* Whether the loop looks for a while at handlers with io_poll before it sleeps; not before this call. Any thread. */
 static inline void both_set_polling(AioContext *ctx, bool polls)
 {
-    aio_context_set_poll_params(ctx, polls ? 32 * SCALE_US : 0, 0, 0, &error_abort);
+    aio_context_set_poll_params(ctx, polls ? 16 * SCALE_US : 0, 0, 0, &error_abort);
 }
 
 /* How many workers the context's thread pool may have, and keeps. In its home thread. */
@@ -85,7 +85,7 @@ static inline GMainContext *both_main_context(void)
 
 static inline void both_set_polling(AioContext *ctx, bool polls)
 {
-    aio_context_set_poll_params(ctx, polls ? 64 : 0);
+    aio_context_set_poll_params(ctx, polls ? 4 : 0);
 }
 
 static inline void both_set_workers(AioContext *ctx, int least, int most)

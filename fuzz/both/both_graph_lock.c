@@ -14,6 +14,9 @@
 #define OPERATIONS_MAX 8u
 #define STEP_NS        (10 * SCALE_MS)
 
+/* What the sleeps of each are longer than a multiple of 50 ms, so that no two end at the same time: what comes first then is the clock's affair. */
+static const unsigned longer_us[READERS_MAX] = { 0, 1300, 2700, 4300 };
+
 typedef struct World {
     Scenario scenario;
     int readers, writing; /* for the invariants: no points */
@@ -24,6 +27,11 @@ typedef struct Reader {
     unsigned number, rounds, before, inside;
 } Reader;
 
+static void coroutine_fn rest(Reader *reader, unsigned length)
+{
+    qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, length * 5 * STEP_NS + longer_us[reader->number] * SCALE_US);
+}
+
 static void coroutine_fn reader_entry(void *opaque)
 {
     Reader *reader = opaque;
@@ -31,14 +39,14 @@ static void coroutine_fn reader_entry(void *opaque)
 
     for (unsigned i = 0; i < reader->rounds; i++) {
         if (reader->before) {
-            qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, reader->before * STEP_NS);
+            rest(reader, reader->before);
         }
         bdrv_graph_co_rdlock();
         __atomic_fetch_add(&world->readers, 1, __ATOMIC_SEQ_CST);
         fuzz_note("%u in", reader->number);
         fuzz_check(!world->writing);
         if (reader->inside) {
-            qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, reader->inside * STEP_NS);
+            rest(reader, reader->inside);
         } else {
             scenario_pause();
         }
@@ -91,9 +99,7 @@ static void run(FuzzInput *in)
     for (unsigned i = 0; i < reader_count; i++) {
         uint8_t flags = fuzz_byte(in);
 
-        /* No two end at the same time: what comes first then is the clock's affair. */
-        readers[i] = (Reader){ &world, i, 1 + (flags & 3), (flags >> 2 & 3) * 5,
-                               (flags >> 4 & 3) * 5 + i * (flags >> 4 & 3 ? 1 : 0) };
+        readers[i] = (Reader){ &world, i, 1 + (flags & 3), flags >> 2 & 3, flags >> 4 & 3 };
         scenario_start(&world.scenario, 1 + i % BOTH_THREADS, reader_entry, &readers[i]);
     }
     for (unsigned i = 0; i < operation_count; i++) {

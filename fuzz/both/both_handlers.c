@@ -17,7 +17,8 @@
 #define BELLS          4u
 #define LINES          4u
 #define OPERATIONS_MAX 20u
-#define MOMENT_NS      (1 * SCALE_MS)
+#define MOMENT_US      8
+#define MOMENTS_MAX    16u /* longer than a loop polls */
 
 typedef struct World World;
 
@@ -307,9 +308,9 @@ static void do_schedule(Operation *operation)
     qemu_bh_schedule(operation->world->halves[operation->argument % CONTEXTS]);
 }
 
-static void (*const functions[])(Operation *) = { do_ring, do_send,       do_set_line,   do_line_flags, do_send,
-                                                  do_hold, do_ring,       do_bell_flags, do_set_bell,   do_polling,
-                                                  do_send, do_line_flags, do_schedule,   do_close };
+static void (*const functions[])(Operation *) = { do_ring,       do_send,       do_set_line, do_line_flags, do_send,    do_hold,
+                                                  do_ring,       do_bell_flags, do_set_bell, do_ring,       do_polling, do_send,
+                                                  do_line_flags, do_schedule,   do_ring,     do_close };
 
 static void perform(void *opaque)
 {
@@ -327,11 +328,12 @@ static void half_cb(void *opaque)
 
 /* ---- the scenario */
 
-static void set_up(World *world)
+static void set_up(World *world, uint8_t flags)
 {
     scenario_begin(&world->scenario, BOTH_THREADS);
     for (unsigned i = 0; i < CONTEXTS; i++) {
-        both_set_polling(context(world, i), false);
+        world->polls[i] = i && flags & (1u << i);
+        both_set_polling(context(world, i), world->polls[i]);
         world->halves[i] = aio_bh_new(context(world, i), half_cb, world);
     }
     for (unsigned i = 0; i < BELLS; i++) {
@@ -344,18 +346,23 @@ static void set_up(World *world)
 
         fuzz_check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) == 0);
         world->lines[i] = (Line){ .world = world, .number = i, .fd = fds[0], .peer = fds[1] };
-        /* The first thread has bells only, and may poll, until that is changed. */
-        set_line(&world->lines[i], context_of_line(&world->lines[i]) != 1, 0);
+        /* A context that has bells only may poll, until that is changed. */
+        set_line(&world->lines[i], !world->polls[context_of_line(&world->lines[i])], 0);
     }
     both_settle(&world->scenario);
 }
 
-/* All loops sleep, but for that of the calling main thread. */
+/* When all has been done, and the io threads' loops sleep. The moment is short, or QEMU would think that it does not pay to poll. */
 static void note_bells(World *world)
 {
+    both_settle(&world->scenario);
     for (unsigned i = 0; i < BELLS; i++) {
         Bell *bell = &world->bells[i];
+        unsigned moments = 0;
 
+        do {
+            g_usleep(MOMENT_US);
+        } while (bell->polled && ++moments < MOMENTS_MAX);
         fuzz_check(!bell->polled);
         fuzz_check(!bell->set || !bell->work);
         if (bell->brought) {
@@ -392,21 +399,24 @@ static void tear_down(World *world)
 static void run(FuzzInput *in)
 {
     World world = { 0 };
-    unsigned count = 1 + fuzz_choice(in, OPERATIONS_MAX);
+    unsigned count = 1 + fuzz_choice(in, OPERATIONS_MAX), last = 0;
 
-    set_up(&world);
+    set_up(&world, fuzz_byte(in));
     for (unsigned i = 0; i < count; i++) {
         uint8_t what = fuzz_byte(in);
         Operation operation = { &world, functions[what % G_N_ELEMENTS(functions)], fuzz_byte(in) };
+        unsigned sender = what / G_N_ELEMENTS(functions) % CONTEXTS;
 
-        both_do_in(&world.scenario, what / G_N_ELEMENTS(functions) % CONTEXTS, perform, &operation);
+        if (sender != last) {
+            both_settle(&world.scenario); /* which of two is first at a third thread is nobody's business */
+        }
+        last = sender;
+        both_do_in(&world.scenario, sender, perform, &operation);
         if (what & 128) {
-            both_sleep(&world.scenario, MOMENT_NS);
             note_bells(&world);
             fuzz_note("settled");
         }
     }
-    both_sleep(&world.scenario, MOMENT_NS);
     note_bells(&world);
     tear_down(&world);
 }
