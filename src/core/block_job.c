@@ -205,9 +205,12 @@ void coroutine_fn block_job_ratelimit_sleep(BlockJob *job)
     int64_t delay_ns;
 
     /* Once at least, for the pause point. And until the limit lets through: a sleep may end early, and the speed may have
-     * changed. */
+     * changed. A new speed comes before the delay is known or finds the timer armed, and ends the sleep (docs/findings.md, 13; fault
+     * job-sleeps-by-the-speed-before). */
     do {
-        delay_ns = ratelimit_calculate_delay(&job->limit, 0);
-        job_sleep_ns(&job->job, delay_ns);
+        WITH_JOB_LOCK_GUARD() {
+            delay_ns = ratelimit_calculate_delay(&job->limit, 0);
+            job_sleep_ns_locked(&job->job, delay_ns);
+        }
     } while (delay_ns && !job_is_cancelled(&job->job));
 }

@@ -387,10 +387,15 @@ void coroutine_fn job_yield(Job *job)
     job_wait_locked(job, -1);
 }
 
+void coroutine_fn job_sleep_ns_locked(Job *job, int64_t ns)
+{
+    job_wait_locked(job, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + ns);
+}
+
 void coroutine_fn job_sleep_ns(Job *job, int64_t ns)
 {
     JOB_LOCK_GUARD();
-    job_wait_locked(job, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + ns);
+    job_sleep_ns_locked(job, ns);
 }
 
 void job_transition_to_ready(Job *job)

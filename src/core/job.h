@@ -183,6 +183,7 @@ void coroutine_fn job_pause_point(Job *job);
 void coroutine_fn job_yield(Job *job);
 /* The same, for ns nanoseconds at most. */
 void coroutine_fn job_sleep_ns(Job *job, int64_t ns);
+void coroutine_fn job_sleep_ns_locked(Job *job, int64_t ns); /* the mutex is dropped meanwhile */
 /* The work that is left is to keep up with what changes: from now on job_complete_locked() ends it. */
 void job_transition_to_ready(Job *job);
 void job_progress_update(Job *job, uint64_t done);
