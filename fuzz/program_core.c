@@ -120,6 +120,12 @@ static void init(void)
     check_housekeeping("qemu_lockcnt_dec_if_lock");
     check_housekeeping("qemu_lockcnt_inc_and_unlock");
     check_housekeeping("change_when_free");
+    /* A handler that is polled and has had nothing for some rounds is polled no more: then what it looked at is looked at once, and not again. */
+    check_housekeeping("drop_idle_handlers");
+    check_housekeeping("poll_set_started");
+    check_housekeeping("aio_handler_is_deleted");
+    check_housekeeping("aio_context_notifier_poll");
+    check_housekeeping("io_getevents_peek");
     g_main_context_default(); /* lives as long as the process, so it must not be born in an execution */
 }
 

@@ -54,7 +54,7 @@ void check_completion_register(const char *what, uint64_t (*count)(void), void (
 
 /*
  * Steps of this function of the program only tidy up: a sleeper that did nothing else when it was woken by hand had nothing
- * to do. A name as __func__ has it, static storage; at most 8. Before the first execution; any thread.
+ * to do. A name as __func__ has it, static storage; at most 16. Before the first execution; any thread.
  */
 void check_housekeeping(const char *function);
 

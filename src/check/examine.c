@@ -20,7 +20,7 @@
 #include "check/given.h"
 #include "check/trace.h"
 
-enum { HOUSEKEEPERS_MAX = 8 };
+enum { HOUSEKEEPERS_MAX = 16 };
 
 static CheckExperiment experiment;
 static const char *housekeepers[HOUSEKEEPERS_MAX];
