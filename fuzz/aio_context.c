@@ -18,6 +18,7 @@
 #include "core/aio_epoll.h"
 #include "core/atomic.h"
 #include "core/event_notifier.h"
+#include "core/glib_source.h"
 #include "core/timer.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/scenario.h"
@@ -450,7 +451,9 @@ static void set_asked(Asker *asker, bool asked)
 
 static gboolean served_by_glib(gpointer opaque)
 {
+    glib_source_enter(g_main_current_source());
     set_asked(opaque, false);
+    glib_source_leave(g_main_current_source());
     return G_SOURCE_REMOVE;
 }
 
@@ -499,7 +502,7 @@ static void ask_glib(Asker *asker, GMainContext *context)
     fuzz_reached("source-in-a-thread-that-sleeps-without-glib");
     set_asked(asker, true);
     g_source_set_callback(source, served_by_glib, asker, NULL);
-    g_source_attach(source, context);
+    glib_source_attach(source, context);
     g_source_unref(source);
     wait_for_answer(asker);
 }

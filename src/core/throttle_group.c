@@ -225,7 +225,11 @@ void throttle_group_unregister_member(ThrottleGroupMember *member)
     ThrottleGroup *group = member->group;
 
     aio_wait_bh_oneshot(member->aio_context, give_timer_up, member);
-    AIO_WAIT_WHILE_UNLOCKED(NULL, qatomic_read(&member->restart_pending) > 0);
+
+    /* ORDER: restart_pending before what the caller makes of the member
+     * PAIRS: restart_queue_entry()
+     * ELSE:  the last that is done to the member is done to what lies there now; docs/findings.md, T4 */
+    AIO_WAIT_WHILE_UNLOCKED(NULL, qatomic_load_acquire(&member->restart_pending) > 0);
 
     QEMU_LOCK_GUARD(&group->lock);
     core_assert(member->pending_reqs == 0);
