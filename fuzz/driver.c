@@ -321,6 +321,11 @@ double driver_seconds(void)
     return now_seconds() - started;
 }
 
+CheckResult driver_cut(void)
+{
+    return (CheckResult){ .verdict = CHECK_ASSERTION, .step = CHECK_NO_STEP, .culprit = last_result->culprit };
+}
+
 /* ---- reports */
 
 static void report(FILE *stream, const CheckResult *verdict, const char *replay)
@@ -369,11 +374,12 @@ void driver_report(FILE *stream, const CheckResult *verdict, const char *program
 
 static void report_cut_in_child(void)
 {
-    CheckResult window = { .verdict = CHECK_ASSERTION, .step = CHECK_NO_STEP };
-    ReportFinding finding = { .check = &window, .input_bytes = shared->size };
+    ReportFinding finding = { .input_bytes = shared->size };
+    CheckResult cut;
 
     execute_order();
-    window.culprit = last_result->culprit;
+    cut = driver_cut();
+    finding.check = &cut;
     finding.result = last_result;
     report_print_cut(stderr, &finding);
 }

@@ -39,6 +39,9 @@ bool driver_warm_up_failed(void);
 /* Executions end as if the step bound were reached before this step; 0: where the target says. */
 void driver_stop_before(uint64_t step);
 
+/* After an execution that was stopped right before what ended it before: what a report is to say of it, which is the last steps and who took them. */
+CheckResult driver_cut(void);
+
 /* Called, where it is not NULL, when a sanitizer begins to report what it has found; the process ends after that. On a fiber. */
 extern void (*driver_sanitizer_hook)(void);
 /* Called, where it is not NULL, with each piece of text that a sanitizer prints. */

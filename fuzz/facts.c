@@ -126,7 +126,6 @@ static void write_decisions(Json *json, const SchedResult *result, const Flip *f
 static void write_cut(Json *json, const uint8_t *data, size_t size, const ProbeResult *result)
 {
     char hash[17];
-    CheckResult window = { .verdict = CHECK_ASSERTION, .step = CHECK_NO_STEP };
 
     snprintf(hash, sizeof(hash), "%016" PRIx64, result->hash);
     json_string(json, "cut_verdict", result->verdict);
@@ -137,8 +136,10 @@ static void write_cut(Json *json, const uint8_t *data, size_t size, const ProbeR
     if (result->steps > 1) {
         driver_stop_before(result->steps - 1);
         driver_execute(data, size);
-        window.culprit = driver_result()->culprit;
-        driver_write_data(json, &window);
+
+        CheckResult cut = driver_cut();
+
+        driver_write_data(json, &cut);
     }
 }
 

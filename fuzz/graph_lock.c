@@ -2,8 +2,8 @@
  * Target graph_lock: readers in io threads (and in the main context) against writers in the main thread, plain and drained, while nodes
  * come and go below a backend that serves requests, and threads come and go of whose readers one is still in.
  *
- * Invariants: while the writer writes nobody reads; who is in is counted; each request is completed once, with its data; none is under way in a drained section;
- * all counters are zero at the end.
+ * Invariants: while the writer writes nobody reads; who is in is counted; each request is completed once, with its data; none is under way in
+ * a drained section; all counters are zero at the end.
  *
  * The empty scenario is one reader with one short section against one plain write section: enough for QEMU's e3082ab3b3.
  */

@@ -1,7 +1,8 @@
 /*
  * Coroutines that sleep, for targets, and those who wake them from other threads; those whom nobody wakes, and two that wake each other.
  *
- * Invariants: each sleep ends; one that nobody may end is as long as it has to be, and one for work ends with that. That no wake is owed over a long jump of the clock the oracle of wakes watches (core/co_sleep.h).
+ * Invariants: each sleep ends; one that nobody may end is as long as it has to be, and one for work ends with that. That no wake is owed
+ * over a long jump of the clock the oracle of wakes watches (core/co_sleep.h).
  */
 #ifndef WAKEFUZZ_FUZZ_SCENARIO_SLEEPERS_H
 #define WAKEFUZZ_FUZZ_SCENARIO_SLEEPERS_H

@@ -122,16 +122,23 @@ static void print_how_it_ended(FILE *out, const ReportFinding *finding, const Re
     fprintf(out, "  %s\n", line);
 }
 
+static void print_input(FILE *out, const ReportFinding *finding)
+{
+    uint64_t preemptions = finding->result->preemptions;
+
+    fprintf(out, "%llu preemption%s, %zu byte%s", (unsigned long long)preemptions, plural(preemptions), finding->input_bytes,
+            plural(finding->input_bytes));
+}
+
 static void print_numbers(FILE *out, const ReportFinding *finding)
 {
-    const SchedResult *result = finding->result;
-
-    fprintf(out, "  %llu preemption%s, %zu byte%s; ", (unsigned long long)result->preemptions, plural(result->preemptions),
-            finding->input_bytes, plural(finding->input_bytes));
+    fprintf(out, "  ");
+    print_input(out, finding);
+    fprintf(out, "; ");
     if (finding->execution) {
         fprintf(out, "execution %llu; ", (unsigned long long)finding->execution);
     }
-    fprintf(out, "trace hash %016llx\n", (unsigned long long)result->trace_hash);
+    fprintf(out, "trace hash %016llx\n", (unsigned long long)finding->result->trace_hash);
     if (finding->replay) {
         fprintf(out, "  replay: %s\n", finding->replay);
     }
@@ -262,9 +269,9 @@ void report_print_cut(FILE *out, const ReportFinding *finding)
         print_thread_head(out, facts.culprit);
     }
     print_stacks_and_steps(out, finding, &facts);
-    fprintf(out, "  after %llu step%s; %llu preemption%s, %zu byte%s\n", (unsigned long long)result->steps + 1,
-            plural(result->steps + 1), (unsigned long long)result->preemptions, plural(result->preemptions), finding->input_bytes,
-            plural(finding->input_bytes));
+    fprintf(out, "  after %llu step%s; ", (unsigned long long)result->steps + 1, plural(result->steps + 1));
+    print_input(out, finding);
+    fputc('\n', out);
     fflush(out);
     report_facts_free(&facts);
 }

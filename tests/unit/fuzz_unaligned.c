@@ -30,7 +30,8 @@ static void test_no_block_is_aligned(void)
     }
 }
 
-/* First, in a heap that is nearly new: the block that libc would give is aligned, and so is what it has left, from which blocks of the next size come, one after the other. */
+/* First, in a heap that is nearly new: the block that libc would give is aligned, and so is what it has left, from which blocks of the next
+ * size come, one after the other. */
 static void test_all_that_is_left_is_aligned(void)
 {
     for (size_t bytes = UNALIGNED_TO; bytes < LARGEST; bytes += 8) {
