@@ -428,6 +428,7 @@ class LinkTest(unittest.TestCase):
                 self.assertNotEqual(done.returncode, 0)
                 self.assertIn(said, done.stderr)
                 before = done.stderr.partition("the execution before that, up to its last step:")[2]
+                self.assertRegex(before, r"\A\n  main \(thread 0\), could run:\n    #0 ", done.stderr)  # it took the last step
                 self.assertRegex(before, r"in run\b", done.stderr)
                 self.assertRegex(before, r"mutex lock #\d", done.stderr)
                 self.assertRegex(before, r"after \d+ steps; 0 preemptions, 64 bytes\n", done.stderr)
