@@ -329,7 +329,11 @@ static void monitor_qmp_event(void *opaque, QEMUChrEvent event)
          * json_message_parser_feed(). docs/findings.md, M5. */
         json_message_parser_destroy(&mon->parser);
         json_message_parser_init(&mon->parser, handle_qmp_command, mon);
+        /* Whoever emits an event has sent it by now, or will see that this client has not negotiated: none comes between the greeting
+         * and the negotiation. docs/findings.md, M10. */
+        qemu_mutex_lock(&monitor_lock);
         qatomic_set(&mon->commands, &qmp_cap_negotiation_commands);
+        qemu_mutex_unlock(&monitor_lock);
         monitor_qmp_caps_reset(mon);
         greeting = qmp_greeting();
         qmp_send_response(mon, greeting);

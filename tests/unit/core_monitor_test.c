@@ -3,7 +3,8 @@
  * socket does not take, events, cleanup.
  *
  * The test is the main thread and the client in one: where it expects an answer it runs the main loop until there is something to
- * read. Nothing sleeps for a time: what another thread will do is waited for, and a watchdog (alarm) ends a run that hangs.
+ * read. Where nothing else is said nothing sleeps for a time: what another thread will do is waited for, and a watchdog (alarm) ends a run
+ * that hangs.
  */
 #include <errno.h>
 #include <glib.h>
@@ -327,6 +328,23 @@ static void half_a_command_is_forgotten(void)
 
 /* ---- output and events */
 
+/* Whoever emits an event holds monitor_lock, and may have found that the client before has negotiated. The sleep is for a greeting that
+ * does not wait for it; one that does never fails this. */
+static void greeting_waits_for_whoever_emits(void)
+{
+    int fd = negotiated_client("");
+    char byte;
+
+    close(fd);
+    qemu_mutex_lock(&monitor_lock);
+    fd = client_connect();
+    g_usleep(50 * 1000);
+    g_assert_cmpint(recv(fd, &byte, 1, MSG_DONTWAIT), ==, -1);
+    qemu_mutex_unlock(&monitor_lock);
+    expect_greeting(fd);
+    close(fd);
+}
+
 static void output_waits_for_the_socket(void)
 {
     enum { EVENTS = 40, LENGTH = 100000 };
@@ -481,6 +499,7 @@ int main(int argc, char **argv)
         { "/monitor/hang-up/resumes-as-often-as-suspended", hang_up_resumes_as_often_as_suspended },
         { "/monitor/hang-up/half-a-command-is-forgotten", half_a_command_is_forgotten },
         { "/monitor/hang-up/negotiation-comes-after-it", negotiation_of_the_client_before },
+        { "/monitor/event/greeting-waits", greeting_waits_for_whoever_emits },
         { "/monitor/output/waits-for-the-socket", output_waits_for_the_socket },
         { "/monitor/event/limited-to-one-an-interval", events_are_limited },
         { "/monitor/cleanup/leaves-queued-requests", cleanup_leaves_queued_requests },
