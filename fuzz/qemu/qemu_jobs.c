@@ -141,13 +141,14 @@ static void add_disks(World *world)
 
 /* ---- the job */
 
+/* buf-size: more than the disk, and not the 16 MiB that it would be. */
 static const char *const starts[KINDS] = {
     [MIRROR] =
         "{'execute': 'blockdev-mirror', 'arguments': {'job-id': 'job', 'device': 'disk', 'target': 'target', 'sync': 'full',"
-        "'granularity': 32768, 'copy-mode': 'background', 'auto-finalize': %i, 'auto-dismiss': %i}}",
+        "'granularity': 32768, 'buf-size': 262144, 'copy-mode': 'background', 'auto-finalize': %i, 'auto-dismiss': %i}}",
     [MIRROR_ACTIVE] =
         "{'execute': 'blockdev-mirror', 'arguments': {'job-id': 'job', 'device': 'disk', 'target': 'target', 'sync': 'full',"
-        "'granularity': 32768, 'copy-mode': 'write-blocking', 'auto-finalize': %i, 'auto-dismiss': %i}}",
+        "'granularity': 32768, 'buf-size': 262144, 'copy-mode': 'write-blocking', 'auto-finalize': %i, 'auto-dismiss': %i}}",
     [BACKUP] =
         "{'execute': 'blockdev-backup', 'arguments': {'job-id': 'job', 'device': 'disk', 'target': 'target', 'sync': 'full',"
         "'auto-finalize': %i, 'auto-dismiss': %i}}",

@@ -53,11 +53,12 @@ static const char *const texts[] = {
     "{\"execute\":\"x-blockdev-set-iothread\",\"arguments\":{\"node-name\":\"disk\",\"iothread\":\"iothread0\",\"force\":true}}",
 };
 
+/* buf-size: a mirror writes into each chunk of its buffer, and each page written to is put back after the execution. */
 static const char *const jobs[] = {
     "{'execute': 'blockdev-mirror', 'arguments': {'job-id': 'job', 'device': 'disk', 'target': 'target', 'sync': 'full',"
-    "'copy-mode': 'background', 'granularity': 512, 'speed': %d}}",
+    "'copy-mode': 'background', 'granularity': 512, 'buf-size': 65536, 'speed': %d}}",
     "{'execute': 'blockdev-mirror', 'arguments': {'job-id': 'job', 'device': 'disk', 'target': 'target', 'sync': 'full',"
-    "'copy-mode': 'write-blocking', 'granularity': 512, 'speed': %d}}",
+    "'copy-mode': 'write-blocking', 'granularity': 512, 'buf-size': 65536, 'speed': %d}}",
     "{'execute': 'blockdev-backup', 'arguments': {'job-id': 'job', 'device': 'disk', 'target': 'target', 'sync': 'full', 'speed': %d}}",
 };
 

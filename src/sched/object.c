@@ -143,6 +143,14 @@ void sched_forget(const void *memory, size_t bytes)
     if (!engine_here() || !bytes) {
         return;
     }
+    if (bytes >> LINE_SHIFT >= sched_objects_.used) { /* fewer objects than lines */
+        for (uint16_t id = 1; id <= sched_objects_.used; id++) {
+            if (objects[id].key - low < bytes) {
+                forget_line(line_of(objects[id].key), low, high);
+            }
+        }
+        return;
+    }
     for (uintptr_t at = low & ~(uintptr_t)((1u << LINE_SHIFT) - 1); at < high; at += 1u << LINE_SHIFT) {
         Line *line = line_of(at);
 

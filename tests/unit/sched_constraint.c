@@ -311,11 +311,14 @@ static void forget_body(void *unused)
     qatomic_set(&block[32], 2);
     sched_forget(block, 0);
     qatomic_set(&block[0], 4);
+    sched_forget(&block[32], sizeof(block[0])); /* of fewer lines than there are objects */
+    qatomic_set(&block[32], 3);
+    qatomic_set(&block[0], 5);
 }
 
 static void test_forget(void)
 {
-    static const uint32_t expected[] = { 1, 2, 1, 0, 3, 2, 3 };
+    static const uint32_t expected[] = { 1, 2, 1, 0, 3, 2, 3, 4, 3 };
     const SchedPlan plan = { .atomics = true };
 
     for (unsigned round = 0; round < 3; round++) {
