@@ -43,6 +43,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fuzz/crash.h"
 #include "fuzz/rewind.h"
 #include "report/symbolize.h"
 #include "sched/sched.h"
@@ -176,7 +177,7 @@ static void die(int number)
 /* A sanitizer's runtime tells of its own errors, and of all signals but libc's abort(). */
 static void catch_death(void)
 {
-    static const int signals[] = { SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
+    static const int signals[] = FUZZ_CRASH_SIGNALS;
     const struct sigaction action = { .sa_handler = die, .sa_flags = SA_ONSTACK | SA_NODEFER };
     size_t count = __sanitizer_set_death_callback ? 1 : sizeof(signals) / sizeof(signals[0]);
 

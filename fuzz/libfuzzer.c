@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fuzz/crash.h"
 #include "fuzz/driver.h"
 #include "fuzz/forked.h"
 #include "sched/mutate.h"
@@ -78,7 +79,7 @@ static void add_default_flags(int *argc, char ***argv)
  * The driver warms up with the empty input before libFuzzer is ready to keep one. What a sanitizer or a signal ends there is kept here,
  * under the name that libFuzzer would give it: else what the plainest scenario finds would be a process that does not start.
  */
-static const int crash_signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT };
+static const int crash_signals[] = FUZZ_CRASH_SIGNALS;
 static char *empty_path;
 
 static void keep_empty_input(void)

@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fuzz/crash.h"
 #include "fuzz/driver.h"
 #include "fuzz/probe_text.h"
 #include "sched/sched.h"
@@ -122,7 +123,7 @@ static void on_crash(int number)
 
 static void expect_cuts(void)
 {
-    static const int crashes[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT };
+    static const int crashes[] = FUZZ_CRASH_SIGNALS;
     struct sigaction action = { .sa_handler = on_crash, .sa_flags = SA_ONSTACK };
 
     driver_sanitizer_hook = on_sanitizer;
