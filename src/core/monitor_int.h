@@ -38,7 +38,7 @@ typedef struct MonitorQMP {
 
     /* What the client may do. Set by the device's context when a client comes and by the main thread for a command; read by both, and
      * by whoever emits an event. Atomic: a client may come while the command of the one before it runs. */
-    const QmpCommandList *commands; /* which may be called; for each client qmp_cap_negotiation_commands at first, set under monitor_lock */
+    const QmpCommandList *commands; /* which may be called: qmp_cap_negotiation_commands at first, under monitor_lock */
     bool capab[QMP_CAPABILITY__MAX]; /* those that the client has accepted; all are offered */
 
     QemuMutex qmp_queue_lock;
