@@ -195,7 +195,10 @@ static void coroutine_fn look_at_depth(void *opaque)
     }
 }
 
-/* 200 requests in a row that complete at once: the bound is reached, kept, and nothing is left behind it. */
+/*
+ * 200 requests in a row that complete at once: the bound is reached, kept, and nothing is left behind it. A kernel that has done the flush
+ * before io_submit() returns wakes nobody, and the requests do not nest: then once more.
+ */
 static void test_depth_bound(void)
 {
     Disk disk;
@@ -205,8 +208,10 @@ static void test_depth_bound(void)
     deepest = 0;
     laio_trace_hook = count_event;
     disk = disk_new(new_file("disk", thread_ctx(0), DISK_BYTES, 0));
-    test_co_start(thread_ctx(0), look_at_depth, disk.blk);
-    test_co_wait_all();
+    for (unsigned i = 0; deepest == 0 && i < 100; i++) {
+        test_co_start(thread_ctx(0), look_at_depth, disk.blk);
+        test_co_wait_all();
+    }
     g_assert_cmpuint(deepest, ==, IOQ_SUBMIT_MAX_DEPTH);
     g_assert_cmpuint(events[LAIO_SUBMIT_DEPTH_REACHED], >, 0);
     laio_trace_hook = NULL;
