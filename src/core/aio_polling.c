@@ -91,7 +91,7 @@ AioPolled aio_stop_polling(AioContext *ctx, AioHandlerList *ready)
 
 AioPolled aio_try_polling(AioContext *ctx, AioHandlerList *ready, int64_t *timeout_ns)
 {
-    AioPolled result = AIO_POLLED_NOTHING;
+    AioPolled result = AIO_POLLED_NOTHING, dropped;
     unsigned max_rounds = qatomic_read(&ctx->poll_max_rounds);
 
     if (LIST_EMPTY(&ctx->poll_aio_handlers) || !max_rounds || *timeout_ns == 0 || qatomic_read(&ctx->poll_disable_cnt)) {
@@ -106,8 +106,9 @@ AioPolled aio_try_polling(AioContext *ctx, AioHandlerList *ready, int64_t *timeo
     for (unsigned round = 0; round < ctx->poll_rounds && result == AIO_POLLED_NOTHING; round++) {
         result = poll_once(ctx, ready);
     }
-    result = MAX(result, drop_idle_handlers(ctx, ready));
+    dropped = drop_idle_handlers(ctx, ready); /* once: MAX() is a macro, and a second call finds nothing left to drop */
     rcu_read_unlock();
+    result = MAX(result, dropped);
     if (result != AIO_POLLED_NOTHING) {
         *timeout_ns = 0;
     }
