@@ -35,11 +35,14 @@ void qemu_co_mutex_assert_locked(CoMutex *mutex)
 static void push_waiter(CoMutex *mutex, CoWaitRecord *record)
 {
     CoWaitRecord *found = qatomic_read(&mutex->from_push);
+    CoWaitRecord *youngest;
 
     do {
-        record->next = found;
-        found = qatomic_cmpxchg(&mutex->from_push, record->next, record);
-    } while (found != record->next);
+        youngest = found;
+        record->next = youngest;
+        /* Once this has succeeded, the record is not the caller's: move_waiters() writes record->next. */
+        found = qatomic_cmpxchg(&mutex->from_push, youngest, record);
+    } while (found != youngest);
 }
 
 /* Take all that was pushed and put it into to_pop, oldest first. Only for whoever is responsible, and only while
