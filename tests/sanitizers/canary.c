@@ -6,14 +6,33 @@
 #include <string.h>
 
 #include "core/aio_context.h"
+#include "core/event.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/scenario.h"
 
-enum { NONE, HEAP_OVERFLOW, USE_AFTER_END, USE_AFTER_RETURN, DATA_RACE, UNINITIALISED, SIGNED_OVERFLOW, LEAK, CANARIES };
+enum {
+    NONE,
+    HEAP_OVERFLOW,
+    USE_AFTER_END,
+    USE_AFTER_RETURN,
+    DATA_RACE,
+    UNINITIALISED,
+    SIGNED_OVERFLOW,
+    LEAK,
+    STACK_RACE,
+    CANARIES
+};
 
 static Scenario scenario;
 static volatile uintptr_t escaped; /* an address */
 static int counter; /* plain, and written by two threads */
+
+/* On the stack of a coroutine and plain, known to another thread, and not at the record's start. */
+typedef struct Record {
+    int first, second;
+} Record;
+static Record *shared_record;
+static QemuEvent published, read_by_other;
 static volatile int sink;
 
 /* Volatile, so that no compiler knows what the defects make of them. */
@@ -46,6 +65,24 @@ __attribute__((noinline)) static void return_and_use(void)
 static void add_one(void)
 {
     counter++;
+}
+
+static void write_after_publishing(void)
+{
+    Record record = { .first = 1 };
+
+    shared_record = &record;
+    qemu_event_set(&published);
+    record.second = 1;
+    qemu_event_wait(&read_by_other);
+}
+
+static void read_published(void *unused)
+{
+    (void)unused;
+    qemu_event_wait(&published);
+    sink = shared_record->second;
+    qemu_event_set(&read_by_other);
 }
 
 __attribute__((noinline)) static int look(volatile int *where)
@@ -96,6 +133,9 @@ static void body(void *opaque)
     case LEAK:
         leak();
         break;
+    case STACK_RACE:
+        write_after_publishing();
+        break;
     default:
         break;
     }
@@ -106,14 +146,20 @@ static void run(FuzzInput *in)
     unsigned canary = fuzz_choice(in, CANARIES);
 
     scenario_begin(&scenario, 2);
+    qemu_event_init(&published, false);
+    qemu_event_init(&read_by_other, false);
     scenario_start(&scenario, 1, body, &canary);
     if (canary == DATA_RACE) {
         scenario_start(&scenario, 2, body, &canary);
+    } else if (canary == STACK_RACE) {
+        scenario_start(&scenario, 2, read_published, NULL);
     }
     scenario_wait(&scenario);
     if (canary == USE_AFTER_END) {
         sink = *(volatile int *)escaped;
     }
+    qemu_event_destroy(&published);
+    qemu_event_destroy(&read_by_other);
     scenario_end(&scenario);
 }
 

@@ -162,7 +162,7 @@ class LaneTest(unittest.TestCase):
                 qemubuild.check_needs()
         finally:
             os.environ["PATH"] = path
-        for name in ("clang-19 (clang-19)", "ninja (ninja-build)", "objcopy (binutils)", "glib-2.0 (libglib2.0-dev)", "zlib (zlib1g-dev)"):
+        for name in ("clang-19 (clang-19)", "clang-22 (clang-22)", "ninja (ninja-build)", "objcopy (binutils)", "glib-2.0 (libglib2.0-dev)", "zlib (zlib1g-dev)"):
             self.assertIn(name, str(caught.exception))
         self.assertRegex(str(caught.exception), "^missing: [^\n]*; tools/setup --qemu installs it$")
 

@@ -84,7 +84,9 @@ static void test_leak_not_joined(void)
 
     SchedResult result = { .outcome = SCHED_DONE, .threads_left = 2 };
 
-    g_assert_cmpstr(check_judge(&result).message, ==, "2 threads (ended, but neither joined nor detached)");
+    CheckResult check = check_judge(&result);
+
+    g_assert_cmpstr(check.message, ==, "2 threads (ended, but neither joined nor detached)");
 }
 
 /* /check/verdict/lost-completion: goes before leak and deadlock, but not before a missed wakeup. */
@@ -136,13 +138,16 @@ static void test_bounds(void)
 /* /check/verdict/failed: the program's own word counts; of a foreign assertion its words do. */
 static void test_failed(void)
 {
+    CheckResult check;
+
     fake_reset();
     g_assert_cmpint(judge(SCHED_FAILED, "unmodelled", "open_by_handle_at").verdict, ==, CHECK_UNMODELLED);
     g_assert_cmpint(judge(SCHED_FAILED, "double-entry", "x").verdict, ==, CHECK_DOUBLE_ENTRY);
     g_assert_cmpint(judge(SCHED_FAILED, "assertion", "x > 0").verdict, ==, CHECK_ASSERTION);
     g_assert_cmpint(judge(SCHED_FAILED, "assertion", "Co-routine re-entered recursively").verdict, ==, CHECK_DOUBLE_ENTRY);
     g_assert_cmpint(judge(SCHED_FAILED, "assertion", "Co-routine was already scheduled in 'f'").verdict, ==, CHECK_DOUBLE_ENTRY);
-    g_assert_cmpstr(judge(SCHED_FAILED, "unmodelled", "fork").message, ==, "fork");
+    check = judge(SCHED_FAILED, "unmodelled", "fork");
+    g_assert_cmpstr(check.message, ==, "fork");
 }
 
 /* /check/verdict/misspelt: a verdict that is none is the caller's mistake, and not swallowed. */

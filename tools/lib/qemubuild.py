@@ -136,10 +136,15 @@ def _environment(place):
     return environment
 
 
+def compiler_of(flavour):
+    """The same as for our own programs (sanitizers/)."""
+    return "clang-22" if flavour == "tsan" else "clang-19"
+
+
 def check_needs():
     """Raises CannotRun with all that is missing on this machine."""
-    missing = [f"{name} ({package})" for name, package in (("clang-19", "clang-19"), ("ninja", "ninja-build"), ("objcopy", "binutils"))
-               if not shutil.which(name)]
+    missing = [f"{name} ({package})" for name, package in (("clang-19", "clang-19"), ("clang-22", "clang-22"), ("ninja", "ninja-build"),
+                                                           ("objcopy", "binutils")) if not shutil.which(name)]
     missing += [f"{name} ({package})" for name, package in (("glib-2.0", "libglib2.0-dev"), ("zlib", "zlib1g-dev"))
                 if call(["pkg-config", "--exists", name])[0]]
     if not pathlib.Path("/usr/include/libaio.h").exists():
@@ -208,7 +213,7 @@ def _put_headers(place):
 
 
 def configure_options(source, place, flavour):
-    flags, compiler = "-fno-omit-frame-pointer -fno-optimize-sibling-calls -Wno-shadow", "clang-19"
+    flags, compiler = "-fno-omit-frame-pointer -fno-optimize-sibling-calls -Wno-shadow", compiler_of(flavour)
     if flavour in SIMULATED:
         flags += " -fsanitize=fuzzer-no-link"
         compiler += f" -iquote {place / OUR_HEADERS} -I{place / OUR_HEADERS}"
