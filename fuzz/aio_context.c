@@ -23,12 +23,14 @@
 #include "fuzz/fuzz.h"
 #include "fuzz/scenario.h"
 
-#define ASKERS_MAX      4u
-#define DESCRIPTORS_MAX 1024u /* more than the simulated OS has */
-#define POLL_ROUNDS     4u
-#define TIMER_NS        1000000
-#define LONG_NS         (100 * NANOSECONDS_PER_SECOND)
-#define GUESTS          4u /* each but the first is scheduled while the bottom half for those before may wait */
+#define ASKERS_MAX       4u
+#define DESCRIPTORS_MAX  1024u /* more than the simulated OS has */
+#define POLL_ROUNDS      4u
+#define LONG_POLL_ROUNDS 72u /* a handler that had nothing for so long is left to ppoll */
+#define QUIET_ROUNDS     8u /* so many sleeps that a handler ended, and the loop polls for so long */
+#define TIMER_NS         1000000
+#define LONG_NS          (100 * NANOSECONDS_PER_SECOND)
+#define GUESTS           4u /* each but the first is scheduled while the bottom half for those before may wait */
 
 typedef enum Way {
     BY_SHARED_BH,
@@ -67,6 +69,8 @@ typedef struct Asker {
     bool drained; /* its section lasts; raw, for the invariant */
     bool many_timers; /* BY_TIMER: one that is told to come sooner, and one that never comes */
     bool busy;      /* BY_POLLED_FD: there is always something, until a descriptor that is not polled was served, too */
+    bool quiet;     /* BY_POLLED_FD: as a guest, which sends no kick while its device is polled; never busy */
+    bool kicks_off; /* atomic */
     bool idly;      /* AS_VCPU_POLLING: without a bottom half of its own, which would wake everybody */
     AioContext *ctx;
     EventNotifier notifier;
@@ -210,6 +214,36 @@ static void polled_fd_ready(void *opaque)
     }
 }
 
+static void quiet_fd_begin(void *opaque)
+{
+    Asker *asker = opaque;
+
+    qatomic_set(&asker->kicks_off, true);
+}
+
+/*
+ * ORDER: kicks_off before io_poll looks at flag once more
+ * PAIRS: ask_quietly()
+ * ELSE:  the asker does not kick and the loop does not look
+ */
+static void quiet_fd_end(void *opaque)
+{
+    Asker *asker = opaque;
+
+    qatomic_set(&asker->kicks_off, false);
+    smp_mb();
+}
+
+static void quiet_fd_ready(void *opaque)
+{
+    Asker *asker = opaque;
+
+    event_notifier_test_and_clear(&asker->notifier);
+    if (qatomic_xchg(&asker->flag, false)) {
+        answer(asker);
+    }
+}
+
 /* As a driver that waits for one more completion in its handler: polls before it has changed what io_poll looks at. The
  * descriptor is readable, or about to be: this ends. */
 static void fd_poll_ready(void *opaque)
@@ -317,8 +351,25 @@ static void ask_by_external_fd(Asker *asker)
     __atomic_fetch_sub(&asker->world->sections, 1, __ATOMIC_SEQ_CST);
 }
 
+static void ask_quietly(Asker *asker)
+{
+    qatomic_set(&asker->flag, true);
+    /* ORDER: flag before reading kicks_off
+     * PAIRS: quiet_fd_end() */
+    smp_mb();
+    if (qatomic_read(&asker->kicks_off)) {
+        fuzz_reached("request-without-a-kick");
+    } else {
+        event_notifier_set(&asker->notifier);
+    }
+}
+
 static void ask_by_polled_fd(Asker *asker)
 {
+    if (asker->quiet) {
+        ask_quietly(asker);
+        return;
+    }
     qatomic_set(&asker->flag, true);
     event_notifier_set(&asker->notifier);
 }
@@ -534,13 +585,24 @@ static void come_and_go(Asker *asker)
     iothread_destroy(thread);
 }
 
+static void be_polled_in_user_space(Asker *asker)
+{
+    int fd = event_notifier_get_fd(&asker->notifier);
+
+    if (asker->quiet) {
+        aio_set_fd_handler(asker->ctx, fd, quiet_fd_ready, NULL, fd_poll, quiet_fd_ready, asker);
+        aio_set_fd_poll(asker->ctx, fd, quiet_fd_begin, quiet_fd_end);
+    } else {
+        aio_set_fd_handler(asker->ctx, fd, polled_fd_ready, NULL, fd_poll, asker->busy ? polled_fd_ready : fd_poll_ready, asker);
+    }
+}
+
 static void *asker_thread(void *opaque)
 {
     Asker *asker = opaque;
 
     if (asker->way == BY_POLLED_FD) {
-        aio_set_fd_handler(asker->ctx, event_notifier_get_fd(&asker->notifier), polled_fd_ready, NULL, fd_poll,
-                           asker->busy ? polled_fd_ready : fd_poll_ready, asker);
+        be_polled_in_user_space(asker);
     }
     for (unsigned i = 0; i < asker->rounds; i++) {
         switch (asker->way) {
@@ -598,7 +660,9 @@ static void read_asker(FuzzInput *in, World *world, Asker *asker)
     asker->many_timers = asker->way == BY_TIMER && flags & 128;
     if (asker->way == BY_POLLED_FD) {
         asker->place = 2; /* GLib does not poll in user space */
-        asker->busy = flags & 128;
+        asker->quiet = flags & 32;
+        asker->rounds += asker->quiet ? QUIET_ROUNDS : 0;
+        asker->busy = !asker->quiet && flags & 128;
     }
     asker->ctx = asker->place == 0   ? qemu_get_aio_context()
                  : asker->place == 1 ? iohandler_get_aio_context()
@@ -665,6 +729,15 @@ static void switch_epoll_on(void *opaque)
     fuzz_check(aio_context_set_epoll(scenario_context(&world->scenario, 1), world->epoll_from) == 0);
 }
 
+/* Of the io thread's loop. */
+static unsigned poll_rounds(uint8_t loop, bool any_quiet)
+{
+    if (any_quiet && !(loop & 8)) {
+        return LONG_POLL_ROUNDS;
+    }
+    return loop & 1 ? POLL_ROUNDS : 0;
+}
+
 static void run(FuzzInput *in)
 {
     World world = { 0 };
@@ -672,9 +745,9 @@ static void run(FuzzInput *in)
     unsigned asker_count = 1 + fuzz_choice(in, ASKERS_MAX);
     unsigned nested = fuzz_choice(in, 4);
     uint8_t loop = fuzz_byte(in);
+    bool any_quiet = false;
 
     scenario_begin(&world.scenario, 1);
-    aio_context_set_poll_params(scenario_context(&world.scenario, 1), loop & 1 ? POLL_ROUNDS : 0);
     world.epoll_from = (loop >> 4) % 5;
     world.fd_kind = (FdKind)((loop >> 4) / 5 % FD_KINDS);
     world.epoll_later = loop & 2;
@@ -694,7 +767,9 @@ static void run(FuzzInput *in)
     }
     for (unsigned i = 0; i < asker_count; i++) {
         read_asker(in, &world, &world.askers[i]);
+        any_quiet = any_quiet || world.askers[i].quiet;
     }
+    aio_context_set_poll_params(scenario_context(&world.scenario, 1), poll_rounds(loop, any_quiet));
     world.asker_count = asker_count;
     for (unsigned i = 0; i < asker_count; i++) {
         qemu_thread_create(&world.askers[i].thread, "asker", asker_thread, &world.askers[i], QEMU_THREAD_JOINABLE);
@@ -722,6 +797,7 @@ static const char *const windows[] = {
     "handler-set-while-the-loop-has-epoll",
     "drained-sections-overlap",
     "polled-handler-always-has-something",
+    "request-without-a-kick",
     "source-in-a-thread-that-sleeps-without-glib",
     "descriptor-was-polled-before-the-loop-is-glibs",
     "no-descriptor-is-left-for-a-thread",

@@ -44,7 +44,9 @@ static AioPolled poll_set_started(AioContext *ctx, AioHandlerList *ready, bool s
             aio_handler_call(handler, announce);
         }
         if (!started) {
-            result = MAX(result, poll_handler(ctx, ready, handler)); /* invariant 3 */
+            AioPolled found = poll_handler(ctx, ready, handler); /* invariant 3 */
+
+            result = MAX(result, found);
         }
     }
     return result;
@@ -77,8 +79,11 @@ static AioPolled drop_idle_handlers(AioContext *ctx, AioHandlerList *ready)
 
         LIST_SAFE_REMOVE(handler, node_poll);
         if (end && !aio_handler_is_deleted(handler)) {
+            AioPolled found;
+
             aio_handler_call(handler, end);
-            result = MAX(result, poll_handler(ctx, ready, handler)); /* invariant 3 */
+            found = poll_handler(ctx, ready, handler); /* invariant 3 */
+            result = MAX(result, found);
         }
     }
     return result;
@@ -106,7 +111,7 @@ AioPolled aio_try_polling(AioContext *ctx, AioHandlerList *ready, int64_t *timeo
     for (unsigned round = 0; round < ctx->poll_rounds && result == AIO_POLLED_NOTHING; round++) {
         result = poll_once(ctx, ready);
     }
-    dropped = drop_idle_handlers(ctx, ready); /* once: MAX() is a macro, and a second call finds nothing left to drop */
+    dropped = drop_idle_handlers(ctx, ready);
     rcu_read_unlock();
     result = MAX(result, dropped);
     if (result != AIO_POLLED_NOTHING) {

@@ -183,10 +183,13 @@ static BHWaiting waiting(AioContext *ctx)
     BHListSlice *slice;
 
     STAILQ_FOREACH(slice, &ctx->bh_slice_list, next) {
+        BHWaiting in_slice;
+
         if (result == BH_NOW) {
             break;
         }
-        result = MAX(result, waiting_in(&slice->bh_list));
+        in_slice = waiting_in(&slice->bh_list);
+        result = MAX(result, in_slice);
     }
     return result;
 }

@@ -77,7 +77,9 @@ static void schedule_next_request(ThrottleGroupMember *member)
 
 static void account(ThrottleGroup *group)
 {
-    group->next_ns = MAX(group->next_ns, qemu_clock_get_ns(QEMU_CLOCK_REALTIME)) + group->interval_ns;
+    int64_t now_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+
+    group->next_ns = MAX(group->next_ns, now_ns) + group->interval_ns;
 }
 
 void coroutine_fn throttle_group_co_io_limits_intercept(ThrottleGroupMember *member)
