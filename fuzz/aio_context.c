@@ -23,14 +23,13 @@
 #include "fuzz/fuzz.h"
 #include "fuzz/scenario.h"
 
-#define ASKERS_MAX       4u
-#define DESCRIPTORS_MAX  1024u /* more than the simulated OS has */
-#define POLL_ROUNDS      4u
-#define LONG_POLL_ROUNDS 72u /* a handler that had nothing for so long is left to ppoll */
-#define QUIET_ROUNDS     8u /* so many sleeps that a handler ended, and the loop polls for so long */
-#define TIMER_NS         1000000
-#define LONG_NS          (100 * NANOSECONDS_PER_SECOND)
-#define GUESTS           4u /* each but the first is scheduled while the bottom half for those before may wait */
+#define ASKERS_MAX      4u
+#define DESCRIPTORS_MAX 1024u /* more than the simulated OS has */
+#define POLL_ROUNDS     4u
+#define QUIET_ROUNDS    4u /* so many sleeps that a handler ended, and the loop polls for longer than a handler may be idle */
+#define TIMER_NS        1000000
+#define LONG_NS         (100 * NANOSECONDS_PER_SECOND)
+#define GUESTS          4u /* each but the first is scheduled while the bottom half for those before may wait */
 
 typedef enum Way {
     BY_SHARED_BH,
@@ -729,15 +728,6 @@ static void switch_epoll_on(void *opaque)
     fuzz_check(aio_context_set_epoll(scenario_context(&world->scenario, 1), world->epoll_from) == 0);
 }
 
-/* Of the io thread's loop. */
-static unsigned poll_rounds(uint8_t loop, bool any_quiet)
-{
-    if (any_quiet && !(loop & 8)) {
-        return LONG_POLL_ROUNDS;
-    }
-    return loop & 1 ? POLL_ROUNDS : 0;
-}
-
 static void run(FuzzInput *in)
 {
     World world = { 0 };
@@ -769,7 +759,7 @@ static void run(FuzzInput *in)
         read_asker(in, &world, &world.askers[i]);
         any_quiet = any_quiet || world.askers[i].quiet;
     }
-    aio_context_set_poll_params(scenario_context(&world.scenario, 1), poll_rounds(loop, any_quiet));
+    aio_context_set_poll_params(scenario_context(&world.scenario, 1), any_quiet || loop & 1 ? POLL_ROUNDS : 0);
     world.asker_count = asker_count;
     for (unsigned i = 0; i < asker_count; i++) {
         qemu_thread_create(&world.askers[i].thread, "asker", asker_thread, &world.askers[i], QEMU_THREAD_JOINABLE);

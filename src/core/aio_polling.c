@@ -14,8 +14,8 @@
 #include "core/atomic.h"
 #include "core/rcu.h"
 
-/* A handler that had nothing in so many rounds is left to ppoll. */
-#define IDLE_ROUNDS_MAX 64
+/* A handler that had nothing in so many rounds is left to ppoll. Few, so that scenarios come to it: QEMU's 7 s are for ever here. */
+#define IDLE_ROUNDS_MAX 8
 
 static AioPolled poll_handler(AioContext *ctx, AioHandlerList *ready, AioHandler *handler)
 {
