@@ -26,7 +26,7 @@
 #define ASKERS_MAX      4u
 #define DESCRIPTORS_MAX 1024u /* more than the simulated OS has */
 #define POLL_ROUNDS     4u
-#define QUIET_ROUNDS    4u /* so many sleeps that a handler ended, and the loop polls for longer than a handler may be idle */
+#define QUIET_ROUNDS    4u /* more: the loop polls for longer by each, until a handler is idle for longer than it may */
 #define TIMER_NS        1000000
 #define LONG_NS         (100 * NANOSECONDS_PER_SECOND)
 #define GUESTS          4u /* each but the first is scheduled while the bottom half for those before may wait */
