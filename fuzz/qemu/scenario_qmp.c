@@ -40,7 +40,7 @@ void scenario_qmp_end(void)
     monitor_cleanup();
 }
 
-static QDict *answer_to(const char *format, va_list arguments)
+static G_GNUC_PRINTF(1, 0) QDict *answer_to(const char *format, va_list arguments)
 {
     QObject *request = qobject_from_vjsonf_nofail(format, arguments);
     QDict *answer = qmp_dispatch(&qmp_commands, request, false, NULL);
