@@ -417,7 +417,7 @@ static void world_end(World *world, unsigned mutex_ops)
     fuzz_check(world->sum == mutex_ops);
     for (unsigned i = 0; i < 2; i++) {
         fuzz_check(world->mutex[i].locked == 0 && world->mutex[i].handoff == 0);
-        fuzz_check(!world->mutex[i].from_push && !world->mutex[i].to_pop);
+        fuzz_check(SLIST_EMPTY(&world->mutex[i].from_push) && SLIST_EMPTY(&world->mutex[i].to_pop));
         fuzz_check(world->mutex[i].sequence <= world->unlocks[i]);
     }
     fuzz_check(world->rwlock.owners == 0 && STAILQ_EMPTY(&world->rwlock.tickets));

@@ -16,7 +16,7 @@ enum { CO_MUTEX_SPINS = 16 };
 /* One waiting coroutine; on its stack. */
 struct CoWaitRecord {
     Coroutine *co;
-    CoWaitRecord *next;
+    SLIST_ENTRY(CoWaitRecord) next;
 };
 
 void qemu_co_mutex_init(CoMutex *mutex)
@@ -31,35 +31,25 @@ void qemu_co_mutex_assert_locked(CoMutex *mutex)
 
 /* ------------------------------------------------------------------------------------------- the queue */
 
-/* Any thread. */
+/* Any thread. Once the record is in the list it is not the caller's: move_waiters() writes its next. */
 static void push_waiter(CoMutex *mutex, CoWaitRecord *record)
 {
-    CoWaitRecord *found = qatomic_read(&mutex->from_push);
-    CoWaitRecord *youngest;
-
-    do {
-        youngest = found;
-        record->next = youngest;
-        /* Once this has succeeded, the record is not the caller's: move_waiters() writes record->next. */
-        found = qatomic_cmpxchg(&mutex->from_push, youngest, record);
-    } while (found != youngest);
+    SLIST_INSERT_HEAD_ATOMIC(&mutex->from_push, record, next);
 }
 
 /* Take all that was pushed and put it into to_pop, oldest first. Only for whoever is responsible, and only while
  * to_pop is empty. */
 static void move_waiters(CoMutex *mutex)
 {
-    CoWaitRecord *youngest = qatomic_xchg(&mutex->from_push, NULL);
-    CoWaitRecord *oldest = NULL;
+    CoWaitRecordList pushed, oldest_first = SLIST_HEAD_INITIALIZER(oldest_first);
+    CoWaitRecord *record;
 
-    while (youngest) {
-        CoWaitRecord *next = youngest->next;
-
-        youngest->next = oldest;
-        oldest = youngest;
-        youngest = next;
+    SLIST_MOVE_ATOMIC(&pushed, &mutex->from_push);
+    while ((record = SLIST_FIRST(&pushed))) {
+        SLIST_REMOVE_HEAD(&pushed, next);
+        SLIST_INSERT_HEAD(&oldest_first, record, next);
     }
-    qatomic_set(&mutex->to_pop, oldest);
+    qatomic_set(&mutex->to_pop.slh_first, SLIST_FIRST(&oldest_first));
 }
 
 /* The one who waits longest, or NULL where nobody is to be found. Only for whoever is responsible. */
@@ -67,19 +57,19 @@ static CoWaitRecord *pop_waiter(CoMutex *mutex)
 {
     CoWaitRecord *record;
 
-    if (!qatomic_read(&mutex->to_pop)) {
+    if (!qatomic_read(&mutex->to_pop.slh_first)) {
         move_waiters(mutex);
     }
-    record = qatomic_read(&mutex->to_pop);
+    record = qatomic_read(&mutex->to_pop.slh_first);
     if (record) {
-        qatomic_set(&mutex->to_pop, record->next);
+        qatomic_set(&mutex->to_pop.slh_first, SLIST_NEXT(record, next));
     }
     return record;
 }
 
 static bool has_waiters(CoMutex *mutex)
 {
-    return qatomic_read(&mutex->to_pop) || qatomic_read(&mutex->from_push);
+    return qatomic_read(&mutex->to_pop.slh_first) || qatomic_read(&mutex->from_push.slh_first);
 }
 
 /* Give the mutex to a coroutine that was popped. Its record is gone as soon as it runs. */

@@ -34,8 +34,10 @@
 
 #include "core/aio_context.h"
 #include "core/coroutine.h"
+#include "core/queue.h"
 
 typedef struct CoWaitRecord CoWaitRecord;
+typedef SLIST_HEAD(CoWaitRecordList, CoWaitRecord) CoWaitRecordList;
 
 typedef struct CoMutex {
     /* Holder plus everyone who wants to be. Written by all, atomic. */
@@ -46,10 +48,10 @@ typedef struct CoMutex {
     AioContext *ctx;
 
     /* Those who wait, last first. Pushed by lockers, emptied by whoever is responsible (invariant 1). Atomic. */
-    CoWaitRecord *from_push;
+    CoWaitRecordList from_push;
 
     /* Those who wait, first first. Only for whoever is responsible. Read by others as "empty or not": atomic. */
-    CoWaitRecord *to_pop;
+    CoWaitRecordList to_pop;
 
     /* A responsibility that waits to be taken; 0: none. Written by the unlocker, taken by a locker. Atomic. */
     unsigned handoff;

@@ -255,8 +255,8 @@ static void test_mutex_excludes(gconstpointer data)
     g_assert_cmpuint(t.counter, ==, 2 * threads * t.rounds);
     g_assert_cmpuint(t.mutex.locked, ==, 0);
     g_assert_cmpuint(t.mutex.handoff, ==, 0);
-    g_assert_null(t.mutex.from_push);
-    g_assert_null(t.mutex.to_pop);
+    g_assert_true(SLIST_EMPTY(&t.mutex.from_push));
+    g_assert_true(SLIST_EMPTY(&t.mutex.to_pop));
     core_down();
 }
 
