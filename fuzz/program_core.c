@@ -4,6 +4,7 @@
 
 #include "check/check.h"
 #include "check/given.h"
+#include "core/aio_context.h"
 #include "core/co_sleep.h"
 #include "core/core.h"
 #include "core/coroutine.h"
@@ -29,6 +30,16 @@ static void on_switch(Coroutine *to)
     }
     coroutine_describe(to, &info);
     sched_stack_switched((void *)info.stack_low, (void *)info.stack_high, info.id);
+}
+
+/* A handler that had nothing for some rounds is polled no more: then what it looked at is looked at once, and not again. */
+static void on_polling(bool begins)
+{
+    if (begins) {
+        sched_look_begin();
+    } else {
+        sched_look_end();
+    }
 }
 
 /* ---- leaks */
@@ -103,6 +114,7 @@ static void init(void)
     core_fatal_hook = on_fatal;
     coroutine_hooks.stack_alloc = sched_stack_alloc;
     coroutine_hooks.switched = on_switch;
+    aio_hooks.polling = on_polling;
     co_sleep_hooks = (CoSleepHooks){
         .init = check_place_init,
         .wake = check_wake_given,
@@ -120,18 +132,6 @@ static void init(void)
     check_housekeeping("qemu_lockcnt_dec_if_lock");
     check_housekeeping("qemu_lockcnt_inc_and_unlock");
     check_housekeeping("change_when_free");
-    /* A handler that is polled and has had nothing for some rounds is polled no more: then what it looked at is looked at once, and not again. */
-    check_housekeeping("drop_idle_handlers");
-    check_housekeeping("poll_set_started");
-    check_housekeeping("aio_handler_is_deleted");
-    check_housekeeping("aio_try_polling"); /* with nothing left to poll it asks less */
-    check_housekeeping("aio_context_notifier_poll");
-    check_housekeeping("io_getevents_peek");
-    check_housekeeping("virtio_queue_empty");
-    check_housekeeping("virtio_queue_set_notification");
-    check_housekeeping("fd_poll"); /* of target aio_context, as what follows */
-    check_housekeeping("quiet_fd_begin");
-    check_housekeeping("quiet_fd_end");
     g_main_context_default(); /* lives as long as the process, so it must not be born in an execution */
 }
 

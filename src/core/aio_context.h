@@ -182,6 +182,18 @@ void aio_co_enter(AioContext *ctx, Coroutine *co);
 /* Moves the running coroutine to another context; yields. */
 void coroutine_fn aio_co_reschedule_self(AioContext *new_ctx);
 
+/* ---- for a fuzz driver ---- */
+
+/*
+ * NULL by default. polling: from the call with true to that with false the calling thread asks handlers whether they are ready, and says so
+ * to nobody but them (io_poll, io_poll_begin, io_poll_end); how often it asks differs from round to round. Set before the first context is made.
+ */
+typedef struct AioHooks {
+    void (*polling)(bool begins);
+} AioHooks;
+
+extern AioHooks aio_hooks;
+
 /* ---- parts of the core ---- */
 
 void aio_context_thread_reset(void);

@@ -17,6 +17,8 @@
 /* A handler that had nothing in so many rounds is left to ppoll. Few, so that scenarios come to it: QEMU's 7 s are for ever here. */
 #define IDLE_ROUNDS_MAX 8
 
+AioHooks aio_hooks;
+
 static AioPolled poll_handler(AioContext *ctx, AioHandlerList *ready, AioHandler *handler)
 {
     if (aio_handler_is_deleted(handler) || !handler->io_poll(handler->opaque)) {
@@ -89,12 +91,7 @@ static AioPolled drop_idle_handlers(AioContext *ctx, AioHandlerList *ready)
     return result;
 }
 
-AioPolled aio_stop_polling(AioContext *ctx, AioHandlerList *ready)
-{
-    return poll_set_started(ctx, ready, false);
-}
-
-AioPolled aio_try_polling(AioContext *ctx, AioHandlerList *ready, int64_t *timeout_ns)
+static AioPolled try_polling(AioContext *ctx, AioHandlerList *ready, int64_t *timeout_ns)
 {
     AioPolled result = AIO_POLLED_NOTHING, dropped;
     unsigned max_rounds = qatomic_read(&ctx->poll_max_rounds);
@@ -117,6 +114,33 @@ AioPolled aio_try_polling(AioContext *ctx, AioHandlerList *ready, int64_t *timeo
     if (result != AIO_POLLED_NOTHING) {
         *timeout_ns = 0;
     }
+    return result;
+}
+
+static void tell_polling(bool begins)
+{
+    if (aio_hooks.polling) {
+        aio_hooks.polling(begins);
+    }
+}
+
+AioPolled aio_try_polling(AioContext *ctx, AioHandlerList *ready, int64_t *timeout_ns)
+{
+    AioPolled result;
+
+    tell_polling(true);
+    result = try_polling(ctx, ready, timeout_ns);
+    tell_polling(false);
+    return result;
+}
+
+AioPolled aio_stop_polling(AioContext *ctx, AioHandlerList *ready)
+{
+    AioPolled result;
+
+    tell_polling(true);
+    result = poll_set_started(ctx, ready, false);
+    tell_polling(false);
     return result;
 }
 

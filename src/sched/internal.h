@@ -89,6 +89,7 @@ struct SchedThread {
     uint8_t step_flags; /* of the next step */
     uint8_t steps_unwalked; /* since its stack was last looked at for recursion */
     uint16_t passthrough; /* nesting */
+    uint16_t looks; /* nesting */
     uint32_t strand; /* coroutine that runs */
     char *stack_low, *stack_high; /* of what runs now: the own stack or a coroutine's */
     /* deciding */

@@ -58,7 +58,7 @@ static inline SchedStep *record(uint16_t id, SchedThread *self, SchedOperation o
 {
     Trace *trace = &sched_trace_;
     uint32_t what = id | (uint32_t)operation << 16 | (uint32_t)call << 24;
-    uint8_t flags = engine.probe ? SCHED_STEP_PROBE : 0;
+    uint8_t flags = 0;
     SchedStep *step;
 
     if (UNLIKELY(trace->count >= engine.stop_step)) {
@@ -73,6 +73,9 @@ static inline SchedStep *record(uint16_t id, SchedThread *self, SchedOperation o
     step->operation = (uint8_t)operation;
     step->call = (uint8_t)call;
     step->time_ns = sched_clock_now;
+    if (UNLIKELY(engine.probe)) {
+        flags = (uint8_t)(SCHED_STEP_PROBE | (self && self->looks ? SCHED_STEP_LOOK : 0));
+    }
     if (self) {
         flags |= self->step_flags;
         self->step_flags = 0;

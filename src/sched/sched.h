@@ -182,6 +182,13 @@ bool sched_here(void);
 void sched_passthrough_begin(void);
 void sched_passthrough_end(void);
 
+/*
+ * Between these two, what this fiber does is to look whether there is something to do, perhaps less often each time: its steps in the
+ * experiment at quiescence are marked with SCHED_STEP_LOOK. They nest, change nothing in the execution, and do nothing outside a fiber.
+ */
+void sched_look_begin(void);
+void sched_look_end(void);
+
 /* ------------------------------------------------------------------------------------------- points and blocking */
 
 /*
@@ -312,6 +319,7 @@ typedef struct SchedStep {
 #define SCHED_STEP_WOKE      2u /* the thread was let go on by the step before */
 #define SCHED_STEP_PREEMPTED 4u /* the thread lost the processor before this step though it could go on */
 #define SCHED_STEP_PROBE     8u /* made during the experiment at quiescence */
+#define SCHED_STEP_LOOK      16u /* of those, made between sched_look_begin() and sched_look_end() */
 
 /* The steps of the last execution, those of the experiment included. */
 const SchedStep *sched_trace(size_t *count);

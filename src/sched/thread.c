@@ -34,6 +34,7 @@ static void thread_reset(SchedThread *thread, void *(*function)(void *), void *a
     thread->held = thread->preferred = false;
     thread->step_flags = 0;
     thread->passthrough = 0;
+    thread->looks = 0;
     thread->strand = 0;
     thread->stack_low = thread->own_low;
     thread->stack_high = thread->own_high;
@@ -250,6 +251,20 @@ void sched_thread_frame(const SchedThread *thread, void **frame, void **pc)
     }
     *frame = saved->frame_pointer;
     *pc = saved->return_address;
+}
+
+void sched_look_begin(void)
+{
+    if (sched_self_) {
+        sched_self_->looks++;
+    }
+}
+
+void sched_look_end(void)
+{
+    if (sched_self_) {
+        sched_self_->looks--;
+    }
 }
 
 void sched_stack_switched(void *low, void *high, uint32_t strand)

@@ -111,6 +111,23 @@ static void test_only_tidied_up(void)
     assert_progress(CHECK_STUCK);
 }
 
+static void looking_turn(void)
+{
+    fake_load(0, bh_list, 1, 1);
+    fake_step(fake_load(0, progress_site, 3, 1))->flags |= SCHED_STEP_LOOK;
+    fake_step(fake_call(0, SCHED_CALL_POLL, 4, NULL))->flags |= SCHED_STEP_LOOK;
+    fake_call(0, SCHED_CALL_POLL, 2, NULL);
+}
+
+/* /check/examine/only-looked: the second look differs from the first by steps that only look, calls among them. */
+static void test_only_looked(void)
+{
+    begin(&poll_wait);
+    fake_script_probe(only, asleep_again, looking_turn);
+    fake_script_probe(only, asleep_again, idle_turn);
+    assert_progress(CHECK_STUCK);
+}
+
 /* /check/examine/left, /ended, /others: the plain cases need no control. */
 static void test_left(void)
 {
@@ -194,6 +211,7 @@ int main(int argc, char **argv)
     g_test_add_func("/check/examine/idle-loop-that-polls", test_idle_loop_that_polls);
     g_test_add_func("/check/examine/work-was-there", test_work_was_there);
     g_test_add_func("/check/examine/only-tidied-up", test_only_tidied_up);
+    g_test_add_func("/check/examine/only-looked", test_only_looked);
     g_test_add_func("/check/examine/left", test_left);
     g_test_add_func("/check/examine/ended", test_ended);
     g_test_add_func("/check/examine/others", test_others);

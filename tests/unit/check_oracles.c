@@ -236,6 +236,29 @@ static void idle_deadlock_body(void *unused)
     wait_until_ready();
 }
 
+static bool says_that_it_looks;
+
+/* A poller that gives up: of each wait it looks only before the first two sleeps. */
+static void polling_deadlock_body(void *unused)
+{
+    (void)unused;
+    set_up();
+    pthread_mutex_lock(&mutex);
+    for (unsigned round = 0; !qatomic_read(&ready); round++) {
+        if (says_that_it_looks) {
+            sched_look_begin();
+        }
+        if (round < 2) {
+            qatomic_read(&waiting);
+        }
+        if (says_that_it_looks) {
+            sched_look_end();
+        }
+        pthread_cond_wait(&cond, &mutex);
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
 __attribute__((noinline)) static void spin_until_ready(void)
 {
     while (!qatomic_read(&ready)) {
@@ -469,6 +492,17 @@ static void test_deadlock_idle(void)
     assert_has(printed(), "panic: deadlock: main waits in wait_until_ready, and nobody is left to wake it\n");
 }
 
+/* /check/deadlock/looked: that it looked once more when it was woken by hand is no work, where it says so. */
+static void test_deadlock_looked(void)
+{
+    says_that_it_looks = false;
+    run(polling_deadlock_body);
+    g_assert_cmpint(check.verdict, ==, CHECK_MISSED_WAKEUP);
+    says_that_it_looks = true;
+    run(polling_deadlock_body);
+    g_assert_cmpint(check.verdict, ==, CHECK_DEADLOCK);
+}
+
 /* /check/deadlock/behind-mutex: a condition wait that cannot get its mutex back is no progress. */
 static void test_deadlock_behind_mutex(void)
 {
@@ -639,6 +673,7 @@ int main(int argc, char **argv)
     g_test_add_func("/check/missed-wakeup/plain", test_missed_wakeup_plain);
     g_test_add_func("/check/deadlock", test_deadlock);
     g_test_add_func("/check/deadlock/idle", test_deadlock_idle);
+    g_test_add_func("/check/deadlock/looked", test_deadlock_looked);
     g_test_add_func("/check/deadlock/behind-mutex", test_deadlock_behind_mutex);
     g_test_add_func("/check/livelock", test_livelock);
     g_test_add_func("/check/leak", test_leak);
