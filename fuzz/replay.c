@@ -9,8 +9,8 @@
  * and plans of one policy until it finds something, for the table of policies: "walk" draws that base alone, "walk+c" with constraints; "default" is what the
  * mutator draws.
  *
- * Runs each file N times in this process and prints one line a file: verdict, trace hash, steps. Two runs of a file that differ are
- * the verdict `nondeterminism`. No fuzzing engine is linked: any compiler can build this.
+ * Runs each file N times in this process, after a finding in one of its own, and prints one line a file: verdict, trace hash, steps. Two
+ * runs of a file that differ are the verdict `nondeterminism`. No fuzzing engine is linked: any compiler can build this.
  * Exit status: 0 no finding, 1 findings, 2 could not run.
  */
 #include <glib.h>
@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fuzz/driver.h"
@@ -41,6 +42,7 @@ static gint repeats = 1;
 static gboolean quiet, show_windows, show_history, describe;
 static gchar **paths;
 static bool findings, trouble;
+static GHashTable *windows_elsewhere; /* name: uint64_t, executions in other processes */
 static const char *program;
 
 static void run_once(const char *path, const uint8_t *data, size_t size, CheckRecording **first, CheckResult *result)
@@ -78,6 +80,64 @@ static void run_again_elsewhere(const char *path, uint64_t hash, CheckResult *re
     g_free(wanted);
 }
 
+/* "window NAME executions=N ...": adds N to what others have counted of it. */
+static bool add_window(const char *line)
+{
+    gchar **words = g_strsplit(line, " ", 4);
+    bool is_window = words[0] && strcmp(words[0], "window") == 0 && words[1] && words[2];
+
+    if (is_window) {
+        uint64_t *count = g_hash_table_lookup(windows_elsewhere, words[1]);
+
+        if (!count) {
+            count = g_new0(uint64_t, 1);
+            g_hash_table_insert(windows_elsewhere, g_strdup(words[1]), count);
+        }
+        *count += g_ascii_strtoull(words[2] + strlen("executions="), NULL, 10);
+    }
+    g_strfreev(words);
+    return is_window;
+}
+
+/* The file, with the same options, in a process of its own, which prints its line and its report. */
+static void run_elsewhere(const char *path)
+{
+    gchar *runs = g_strdup_printf("%d", repeats), *said = NULL;
+    const gchar *arguments[8] = { program, "-n", runs, path };
+    unsigned count = 4;
+    GError *error = NULL;
+    gint status;
+
+    if (quiet) {
+        arguments[count++] = "--quiet";
+    }
+    if (show_history) {
+        arguments[count++] = "--history";
+    }
+    if (show_windows) {
+        arguments[count++] = "--windows";
+    }
+    if (g_spawn_sync(NULL, (gchar **)arguments, NULL, G_SPAWN_DEFAULT, NULL, NULL, &said, NULL, &status, &error)) {
+        gchar **lines = g_strsplit(said, "\n", 0);
+
+        for (guint i = 0; lines[i] && lines[i][0]; i++) {
+            if (!show_windows || !add_window(lines[i])) {
+                puts(lines[i]);
+            }
+        }
+        fflush(stdout);
+        g_strfreev(lines);
+        findings |= status != 0; /* a sanitizer's report, too */
+        trouble |= WIFEXITED(status) && WEXITSTATUS(status) == 2;
+    } else {
+        fprintf(stderr, "%s: %s was not run: %s\n", program, path, error->message);
+        g_error_free(error);
+        trouble = true;
+    }
+    g_free(said);
+    g_free(runs);
+}
+
 static void run_file(const char *path)
 {
     CheckRecording *first = NULL;
@@ -87,6 +147,10 @@ static void run_file(const char *path)
     gchar *data;
     gsize size;
 
+    if (findings) {
+        run_elsewhere(path);
+        return;
+    }
     if (!g_file_get_contents(path, &data, &size, &error)) {
         fprintf(stderr, "%s: %s\n", program, error->message);
         g_error_free(error);
@@ -159,7 +223,9 @@ static void print_windows(void)
     const DriverWindow *windows = driver_windows(&count);
 
     for (size_t i = 0; i < count; i++) {
-        printf("window %s executions=%" PRIu64 "%s\n", windows[i].name, windows[i].executions,
+        const uint64_t *elsewhere = g_hash_table_lookup(windows_elsewhere, windows[i].name);
+
+        printf("window %s executions=%" PRIu64 "%s\n", windows[i].name, windows[i].executions + (elsewhere ? *elsewhere : 0),
                windows[i].declared ? "" : " undeclared");
     }
 }
@@ -285,6 +351,7 @@ static int describe_all(void)
 
 static int run_all(void)
 {
+    windows_elsewhere = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     for (int i = 0; paths[i]; i++) {
         if (g_file_test(paths[i], G_FILE_TEST_IS_DIR)) {
             run_folder(paths[i]);
@@ -295,6 +362,7 @@ static int run_all(void)
     if (show_windows) {
         print_windows();
     }
+    g_hash_table_destroy(windows_elsewhere);
     g_strfreev(paths);
     return trouble ? 2 : findings ? 1 : 0;
 }

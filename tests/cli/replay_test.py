@@ -4,11 +4,14 @@ TARGET-replay by itself, as somebody types it who has no wakefuzz command at han
     python3 -m unittest discover -s tests/cli -p '*_test.py'
 """
 
+import collections
 import unittest
 
 import kit
 
 REPLAY = kit.BUILD / "plain" / "fuzz" / "graph_lock-replay"
+EVERY = kit.BUILD / "plain" / "tests" / "cli" / "every_verdict-replay"
+VERDICTS = 9  # the first bytes that need no sanitizer
 
 
 class ReplayTest(kit.FolderTest):
@@ -42,6 +45,24 @@ class ReplayTest(kit.FolderTest):
         status, out, err = kit.call(REPLAY, full, self.folder / "none")
         self.assertEqual(status, 2, err)
         self.assertRegex(out, r"empty verdict=none ")
+
+    def test_a_folder_with_findings(self):
+        """One file's finding is no other's: each has the line that it has alone, good ones among them, and --windows counts all."""
+        for byte in range(VERDICTS + 1):
+            (self.folder / f"{VERDICTS - byte}").write_bytes(bytes([byte, 0, 0]))  # and an empty plan
+        alone = [kit.call(EVERY, "-q", self.folder / f"{i}")[1] for i in range(VERDICTS + 1)]
+        status, out, err = kit.call(EVERY, "-q", self.folder)
+        self.assertEqual((status, out), (1, "".join(alone)), err)
+        self.assertGreater(len({line.split()[1] for line in alone}), 5)
+
+    def test_windows_after_a_finding(self):
+        fault = kit.BUILD / "plain" / "tests" / "faults" / "canary-deadlock-replay"
+        inputs = sorted((kit.ROOT / "corpus" / "graph_lock").iterdir())
+        windows = lambda out: collections.Counter({w[1]: int(w[2].split("=")[1]) for w in map(str.split, out.splitlines()) if w[0] == "window"})
+        sum_alone = sum((windows(kit.call(fault, "-q", "--windows", one)[1]) for one in inputs), collections.Counter())
+        status, out, err = kit.call(fault, "-q", "--windows", kit.ROOT / "corpus" / "graph_lock")
+        self.assertEqual((status, len(out.splitlines()) > len(inputs)), (1, True), err)
+        self.assertEqual(+windows(out), +sum_alone)
 
     def test_nothing_given(self):
         self.refused(says="no file given")
