@@ -9,17 +9,18 @@
  * and plans of one policy until it finds something, for the table of policies: "walk" draws that base alone, "walk+c" with constraints; "default" is what the
  * mutator draws.
  *
- * Runs each file N times in this process, after a finding in one of its own, and prints one line a file: verdict, trace hash, steps. Two
- * runs of a file that differ are the verdict `nondeterminism`. No fuzzing engine is linked: any compiler can build this.
+ * Runs each file N times and prints one line a file: verdict, trace hash, steps. Two runs of a file that differ are the verdict
+ * `nondeterminism`. All is done in this process, which a finding spoils: it executes itself then, and goes on behind that file. A
+ * sanitizer or a crash ends the process, and what comes after that file is not run. No fuzzing engine is linked: any compiler can build this.
  * Exit status: 0 no finding, 1 findings, 2 could not run.
  */
+#include <errno.h>
 #include <glib.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fuzz/driver.h"
@@ -28,6 +29,7 @@
 #include "fuzz/minimize.h"
 #include "fuzz/probe.h"
 #include "fuzz/probe_text.h"
+#include "fuzz/program.h"
 #include "sched/mutate.h"
 
 #define SCENARIO_BYTES_MAX 32u
@@ -42,7 +44,9 @@ static gint repeats = 1;
 static gboolean quiet, show_windows, show_history, describe;
 static gchar **paths;
 static bool findings, trouble;
-static GHashTable *windows_elsewhere; /* name: uint64_t, executions in other processes */
+static gchar *resume; /* of go_on_in_a_fresh_process() */
+static gchar **own_arguments; /* argv without that one */
+static GHashTable *entered_before; /* name of a window: uint64_t *, executions in processes before this one */
 static const char *program;
 
 static void run_once(const char *path, const uint8_t *data, size_t size, CheckRecording **first, CheckResult *result)
@@ -67,12 +71,12 @@ static void run_once(const char *path, const uint8_t *data, size_t size, CheckRe
 /* A finding leaves the program's globals as they were when it stopped: only a fresh process runs the file the same way. */
 static void run_again_elsewhere(const char *path, uint64_t hash, CheckResult *result)
 {
-    gchar *arguments[] = { (gchar *)program, (gchar *)"--quiet", (gchar *)path, NULL };
+    gchar *arguments[] = { (gchar *)"/proc/self/exe", (gchar *)program, (gchar *)"--quiet", (gchar *)"--", (gchar *)path, NULL };
+    GSpawnFlags flags = G_SPAWN_FILE_AND_ARGV_ZERO | G_SPAWN_STDERR_TO_DEV_NULL;
     gchar *wanted = g_strdup_printf(" verdict=%s hash=%016" PRIx64 " ", check_verdict_name(result->verdict), hash);
     gchar *output = NULL;
 
-    if (!g_spawn_sync(NULL, arguments, NULL, G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, &output, NULL, NULL, NULL) ||
-        !strstr(output, wanted)) {
+    if (!g_spawn_sync(NULL, arguments, NULL, flags, NULL, NULL, &output, NULL, NULL, NULL) || !strstr(output, wanted)) {
         fprintf(stderr, "%s: in another process: %s", path, output ? output : "it could not be started\n");
         result->verdict = CHECK_NONDETERMINISM;
     }
@@ -80,65 +84,8 @@ static void run_again_elsewhere(const char *path, uint64_t hash, CheckResult *re
     g_free(wanted);
 }
 
-/* "window NAME executions=N ...": adds N to what others have counted of it. */
-static bool add_window(const char *line)
-{
-    gchar **words = g_strsplit(line, " ", 4);
-    bool is_window = words[0] && strcmp(words[0], "window") == 0 && words[1] && words[2];
-
-    if (is_window) {
-        uint64_t *count = g_hash_table_lookup(windows_elsewhere, words[1]);
-
-        if (!count) {
-            count = g_new0(uint64_t, 1);
-            g_hash_table_insert(windows_elsewhere, g_strdup(words[1]), count);
-        }
-        *count += g_ascii_strtoull(words[2] + strlen("executions="), NULL, 10);
-    }
-    g_strfreev(words);
-    return is_window;
-}
-
-/* The file, with the same options, in a process of its own, which prints its line and its report. */
-static void run_elsewhere(const char *path)
-{
-    gchar *runs = g_strdup_printf("%d", repeats), *said = NULL;
-    const gchar *arguments[8] = { program, "-n", runs, path };
-    unsigned count = 4;
-    GError *error = NULL;
-    gint status;
-
-    if (quiet) {
-        arguments[count++] = "--quiet";
-    }
-    if (show_history) {
-        arguments[count++] = "--history";
-    }
-    if (show_windows) {
-        arguments[count++] = "--windows";
-    }
-    if (g_spawn_sync(NULL, (gchar **)arguments, NULL, G_SPAWN_DEFAULT, NULL, NULL, &said, NULL, &status, &error)) {
-        gchar **lines = g_strsplit(said, "\n", 0);
-
-        for (guint i = 0; lines[i] && lines[i][0]; i++) {
-            if (!show_windows || !add_window(lines[i])) {
-                puts(lines[i]);
-            }
-        }
-        fflush(stdout);
-        g_strfreev(lines);
-        findings |= status != 0; /* a sanitizer's report, too */
-        trouble |= WIFEXITED(status) && WEXITSTATUS(status) == 2;
-    } else {
-        fprintf(stderr, "%s: %s was not run: %s\n", program, path, error->message);
-        g_error_free(error);
-        trouble = true;
-    }
-    g_free(said);
-    g_free(runs);
-}
-
-static void run_file(const char *path)
+/* Returns whether it is no finding. */
+static bool run_file(const char *path)
 {
     CheckRecording *first = NULL;
     CheckResult result = { .verdict = CHECK_NONE };
@@ -147,15 +94,11 @@ static void run_file(const char *path)
     gchar *data;
     gsize size;
 
-    if (findings) {
-        run_elsewhere(path);
-        return;
-    }
     if (!g_file_get_contents(path, &data, &size, &error)) {
         fprintf(stderr, "%s: %s\n", program, error->message);
         g_error_free(error);
         trouble = true;
-        return;
+        return true;
     }
     for (int i = 0; i < repeats; i++) {
         if (i > 0 && result.verdict != CHECK_NONE) {
@@ -177,6 +120,7 @@ static void run_file(const char *path)
     findings |= result.verdict != CHECK_NONE;
     check_recording_free(first);
     g_free(data);
+    return result.verdict == CHECK_NONE;
 }
 
 static gint compare_names(gconstpointer a, gconstpointer b)
@@ -184,13 +128,13 @@ static gint compare_names(gconstpointer a, gconstpointer b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void run_folder(const char *path)
+/* Adds the files of a folder, in order of their names. */
+static void list_folder(const char *path, GPtrArray *files)
 {
-    GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
+    GPtrArray *names = g_ptr_array_new();
     GError *error = NULL;
     GDir *folder = g_dir_open(path, 0, &error);
     const char *name;
-    guint files = 0;
 
     if (!folder) {
         fprintf(stderr, "%s: %s\n", program, error->message);
@@ -200,34 +144,114 @@ static void run_folder(const char *path)
         return;
     }
     while ((name = g_dir_read_name(folder))) {
-        g_ptr_array_add(names, g_build_filename(path, name, NULL));
+        gchar *file = g_build_filename(path, name, NULL);
+
+        if (g_file_test(file, G_FILE_TEST_IS_DIR)) {
+            g_free(file);
+        } else {
+            g_ptr_array_add(names, file);
+        }
     }
     g_dir_close(folder);
     g_ptr_array_sort(names, compare_names);
-    for (guint i = 0; i < names->len; i++) {
-        if (!g_file_test(names->pdata[i], G_FILE_TEST_IS_DIR)) {
-            run_file(names->pdata[i]);
-            files++;
-        }
-    }
-    if (files == 0) {
+    if (names->len == 0 && !resume) {
         fprintf(stderr, "%s: %s holds no files: nothing was run (folders in it are not looked into)\n", program, path);
         trouble = true;
     }
-    g_ptr_array_free(names, TRUE);
+    g_ptr_array_extend_and_steal(files, names);
 }
 
-static void print_windows(void)
+static uint64_t entered_elsewhere(const char *window)
+{
+    const uint64_t *count = g_hash_table_lookup(entered_before, window);
+
+    return count ? *count : 0;
+}
+
+static bool is_window_of(const DriverWindow *windows, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(windows[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Calls back for all windows that this process or one before it knows of. */
+static void for_each_window(void (*function)(const char *name, uint64_t executions, bool declared, void *opaque), void *opaque)
 {
     size_t count;
     const DriverWindow *windows = driver_windows(&count);
+    GHashTableIter iter;
+    gpointer name, before;
 
     for (size_t i = 0; i < count; i++) {
-        const uint64_t *elsewhere = g_hash_table_lookup(windows_elsewhere, windows[i].name);
-
-        printf("window %s executions=%" PRIu64 "%s\n", windows[i].name, windows[i].executions + (elsewhere ? *elsewhere : 0),
-               windows[i].declared ? "" : " undeclared");
+        function(windows[i].name, windows[i].executions + entered_elsewhere(windows[i].name), windows[i].declared, opaque);
     }
+    g_hash_table_iter_init(&iter, entered_before);
+    while (g_hash_table_iter_next(&iter, &name, &before)) {
+        if (!is_window_of(windows, count, name)) {
+            function(name, *(uint64_t *)before, false, opaque);
+        }
+    }
+}
+
+static void print_window(const char *name, uint64_t executions, bool declared, void *unused)
+{
+    (void)unused;
+    printf("window %s executions=%" PRIu64 "%s\n", name, executions, declared ? "" : " undeclared");
+}
+
+static void write_window(const char *name, uint64_t executions, bool declared, void *opaque)
+{
+    (void)declared;
+    g_string_append_printf(opaque, "\n%s=%" PRIu64, name, executions);
+}
+
+/* --resume: "FILES TROUBLE", then "WINDOW=EXECUTIONS" a line. Returns how many files are done. */
+static guint read_resume(void)
+{
+    gchar **lines = g_strsplit(resume, "\n", 0), *rest;
+    guint done = (guint)g_ascii_strtoull(lines[0], &rest, 10);
+
+    findings = true;
+    trouble |= g_ascii_strtoull(rest, NULL, 10) != 0;
+    for (guint i = 1; lines[i]; i++) {
+        gchar *equals = strrchr(lines[i], '=');
+
+        if (equals) {
+            uint64_t *executions = g_new(uint64_t, 1);
+
+            *executions = g_ascii_strtoull(equals + 1, NULL, 10);
+            g_hash_table_insert(entered_before, g_strndup(lines[i], (gsize)(equals - lines[i])), executions);
+        }
+    }
+    g_strfreev(lines);
+    return done;
+}
+
+/* What a finding leaves behind would be a finding in each file that comes after it. Returns only where that cannot be had. */
+static void go_on_in_a_fresh_process(guint done, guint left)
+{
+    GString *option = g_string_new(NULL);
+    GPtrArray *arguments = g_ptr_array_new();
+
+    g_string_printf(option, "--resume=%u %d", done, trouble);
+    for_each_window(write_window, option);
+    g_ptr_array_add(arguments, own_arguments[0]);
+    g_ptr_array_add(arguments, option->str);
+    for (gchar **argument = own_arguments + 1; *argument; argument++) {
+        g_ptr_array_add(arguments, *argument);
+    }
+    g_ptr_array_add(arguments, NULL);
+    fflush(NULL);
+    sched_stop_clock();
+    execv("/proc/self/exe", (char **)arguments->pdata);
+    fprintf(stderr, "%s: cannot execute itself after a finding (%s): %u files are not run\n", program, strerror(errno), left);
+    trouble = true;
+    g_ptr_array_free(arguments, TRUE);
+    g_string_free(option, TRUE);
 }
 
 static bool parse_policy(SchedDraw *draw)
@@ -351,19 +375,35 @@ static int describe_all(void)
 
 static int run_all(void)
 {
-    windows_elsewhere = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    GPtrArray *files = g_ptr_array_new_with_free_func(g_free);
+    guint done = 0;
+
+    entered_before = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     for (int i = 0; paths[i]; i++) {
         if (g_file_test(paths[i], G_FILE_TEST_IS_DIR)) {
-            run_folder(paths[i]);
+            list_folder(paths[i], files);
         } else {
-            run_file(paths[i]);
+            g_ptr_array_add(files, g_strdup(paths[i]));
+        }
+    }
+    if (resume) {
+        done = read_resume();
+    }
+    for (bool spoilt = false; done < files->len && !spoilt;) {
+        bool silent = run_file(files->pdata[done++]);
+
+        if (!silent && !driver_program.forks && done < files->len) {
+            go_on_in_a_fresh_process(done, files->len - done);
+            spoilt = true;
         }
     }
     if (show_windows) {
-        print_windows();
+        for_each_window(print_window, NULL);
     }
-    g_hash_table_destroy(windows_elsewhere);
+    g_hash_table_destroy(entered_before);
+    g_ptr_array_free(files, TRUE);
     g_strfreev(paths);
+    g_strfreev(own_arguments);
     return trouble ? 2 : findings ? 1 : 0;
 }
 
@@ -391,6 +431,20 @@ static const char *wrong_usage(void)
     return minimized && (paths || policy) ? "--minimize takes one FILE, and neither others nor --policy" : NULL;
 }
 
+/* It stands first where it stands at all. */
+static gchar **without_resume(gchar **arguments)
+{
+    if (arguments[1] && g_str_has_prefix(arguments[1], "--resume=")) {
+        gchar **rest = arguments + 1;
+
+        g_free(*rest);
+        do {
+            rest[0] = rest[1];
+        } while (*rest++);
+    }
+    return arguments;
+}
+
 /* Weak: a program that wakefuzz promote generates is linked with all that this one is, and has its own. */
 __attribute__((weak)) int main(int argc, char **argv)
 {
@@ -409,6 +463,7 @@ __attribute__((weak)) int main(int argc, char **argv)
         { "seed", 0, 0, G_OPTION_ARG_INT64, &policy_seed, "of --policy (default 1)", "N" },
         { "executions", 0, 0, G_OPTION_ARG_INT64, &executions_max, "of --policy, at most (default 100000)", "N" },
         { "seconds", 0, 0, G_OPTION_ARG_DOUBLE, &seconds_max, "of --policy and --minimize, at most (default 60)", "N" },
+        { "resume", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_STRING, &resume, NULL, NULL },
         { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &paths, NULL, "FILE|FOLDER..." },
         { NULL, 0, 0, 0, NULL, NULL, NULL },
     };
@@ -427,7 +482,7 @@ __attribute__((weak)) int main(int argc, char **argv)
     if (describe || minimized || facts) {
         probe_prepare(arguments);
     }
-    g_strfreev(arguments);
+    own_arguments = without_resume(arguments);
     if (facts_at && !facts_watch(program, facts_at)) {
         return 2;
     }

@@ -183,8 +183,10 @@ void sched_passthrough_begin(void);
 void sched_passthrough_end(void);
 
 /*
- * Between these two, what this fiber does is to look whether there is something to do, perhaps less often each time: its steps in the
- * experiment at quiescence are marked with SCHED_STEP_LOOK. They nest, change nothing in the execution, and do nothing outside a fiber.
+ * Between these two, what this fiber does is to look whether there is something to do, perhaps less often each time: its steps in an
+ * experiment are marked with SCHED_STEP_LOOK, and are no work for check/examine.h. What is found must be done after them, in steps of its
+ * own. In pairs, on one fiber, without a switch of stacks in between (the execution fails as "assertion" else); they nest, up to 65535, and
+ * change nothing in the execution. Outside a fiber they do nothing.
  */
 void sched_look_begin(void);
 void sched_look_end(void);
@@ -374,9 +376,10 @@ void sched_forget(const void *memory, size_t bytes);
 
 /* Install the handler that tells a guard page from other faults; the handlers found are called for all others. Call when the
  * fuzzing engine has installed its own. Also starts the clock that ends an execution with SCHED_NO_STEP, by SIGVTALRM; a child of the
- * process starts its own. */
+ * process starts its own, and a process that is to execute another program stops it. */
 void sched_install_fault_handler(void);
 void sched_start_clock(void);
+void sched_stop_clock(void);
 
 /* What executions record and learn is from now on shared with children of this process: an execution in a child leaves its trace and what
  * the mutator learns from it with the parent, once the child has called sched_share_publish() and the parent sched_share_collect(). Between

@@ -5,13 +5,14 @@ TARGET-replay by itself, as somebody types it who has no wakefuzz command at han
 """
 
 import collections
+import re
 import unittest
 
 import kit
 
 REPLAY = kit.BUILD / "plain" / "fuzz" / "graph_lock-replay"
 EVERY = kit.BUILD / "plain" / "tests" / "cli" / "every_verdict-replay"
-VERDICTS = 9  # the first bytes that need no sanitizer
+VERDICTS = 9  # the first bytes; the last of them is silent without a sanitizer
 
 
 class ReplayTest(kit.FolderTest):
@@ -47,21 +48,40 @@ class ReplayTest(kit.FolderTest):
         self.assertRegex(out, r"empty verdict=none ")
 
     def test_a_folder_with_findings(self):
-        """One file's finding is no other's: each has the line that it has alone, good ones among them, and --windows counts all."""
+        """One file's finding is no other's: each has the line that it has alone, good ones among them."""
         for byte in range(VERDICTS + 1):
             (self.folder / f"{VERDICTS - byte}").write_bytes(bytes([byte, 0, 0]))  # and an empty plan
         alone = [kit.call(EVERY, "-q", self.folder / f"{i}")[1] for i in range(VERDICTS + 1)]
         status, out, err = kit.call(EVERY, "-q", self.folder)
         self.assertEqual((status, out), (1, "".join(alone)), err)
         self.assertGreater(len({line.split()[1] for line in alone}), 5)
+        status, out, err = kit.call(EVERY, "-q", "-n", "2", self.folder)
+        self.assertEqual((status, out), (1, "".join(alone).replace("runs=1", "runs=2")), err)
+
+    def test_what_comes_after_a_finding(self):
+        """A name like an option's, a file that is not there, a folder without files: as they would be before it, and said once."""
+        finding, silent = self.folder / "finding", self.folder / "--silent"
+        finding.write_bytes(bytes([3, 0, 0]))
+        silent.touch()
+        (self.folder / "none").mkdir()
+        status, out, err = kit.call(EVERY, "-q", "--", "finding", "--silent", "gone", "finding", "none", "--silent", cwd=self.folder)
+        verdicts = [re.match(r"(\S+) verdict=(\S+)", line).groups() for line in out.splitlines()]
+        self.assertEqual(verdicts, [("finding", "deadlock"), ("--silent", "none"), ("finding", "deadlock"), ("--silent", "none")], err)
+        self.assertEqual((status, err.count("gone"), err.count("holds no files")), (2, 1, 1), err)
 
     def test_windows_after_a_finding(self):
         fault = kit.BUILD / "plain" / "tests" / "faults" / "canary-deadlock-replay"
         inputs = sorted((kit.ROOT / "corpus" / "graph_lock").iterdir())
-        windows = lambda out: collections.Counter({w[1]: int(w[2].split("=")[1]) for w in map(str.split, out.splitlines()) if w[0] == "window"})
+
+        def windows(out):
+            return collections.Counter({words[1]: int(words[2].split("=")[1])
+                                        for words in map(str.split, out.splitlines()) if words[0] == "window"})
+
         sum_alone = sum((windows(kit.call(fault, "-q", "--windows", one)[1]) for one in inputs), collections.Counter())
         status, out, err = kit.call(fault, "-q", "--windows", kit.ROOT / "corpus" / "graph_lock")
-        self.assertEqual((status, len(out.splitlines()) > len(inputs)), (1, True), err)
+        verdicts = [line.split()[1] for line in out.splitlines() if not line.startswith("window")]
+        self.assertEqual((status, len(verdicts)), (1, len(inputs)), err)
+        self.assertTrue({"verdict=none", "verdict=deadlock"} <= set(verdicts[1:]) and "verdict=deadlock" in verdicts[:-1], out)
         self.assertEqual(+windows(out), +sum_alone)
 
     def test_nothing_given(self):

@@ -43,18 +43,15 @@ def make_inputs(folder, count, seed):
 
 
 def histories(program, paths):
-    """{path: [verdict, line, ...]}: one process runs all until a finding, which spoils it for the next; then another goes on after that one."""
+    """{path: [verdict, line, ...]}. Where a signal ends the process, another goes on after what it has printed."""
     seen = {}
     left = [str(path) for path in paths]
     while left:
         status, output = call([program, "--quiet", "--history", *left], timeout=PATIENCE_S)
-        current, spoilt = None, False
+        current = None
         for line in output.splitlines():
             head = HEAD.match(line)
             if head and head["file"] in left:
-                if spoilt:
-                    break
-                spoilt = head["verdict"] != "none"
                 current = seen[head["file"]] = [f"verdict={head['verdict']}"]
             elif current is not None:
                 current.append(line)
