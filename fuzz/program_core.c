@@ -32,7 +32,7 @@ static void on_switch(Coroutine *to)
     sched_stack_switched((void *)info.stack_low, (void *)info.stack_high, info.id);
 }
 
-/* A handler that had nothing for some rounds is polled no more: then what it looked at is looked at once, and not again. */
+/* How often a handler is asked differs from round to round, and one that has had nothing for some rounds is asked no more: no work. */
 static void on_polling(bool begins)
 {
     if (begins) {

@@ -54,7 +54,8 @@ void check_completion_register(const char *what, uint64_t (*count)(void), void (
 
 /*
  * Steps of this function of the program only tidy up: a sleeper that did nothing else when it was woken by hand had nothing
- * to do. A name as __func__ has it, static storage; at most 16. Before the first execution; any thread.
+ * to do. A name as __func__ has it, static storage; at most 16. Before the first execution; any thread. Code that looks whether there is
+ * something to do says so itself (sched_look_begin()).
  */
 void check_housekeeping(const char *function);
 

@@ -9,7 +9,7 @@
  * 4. The experiment moves the thread that makes progress: where it slept is noted before.
  * 5. A thread that goes back to the same wait is tried once more, as a control. An idle event loop does the same
  *    things twice, though perhaps not equally often; one that had work lying there does it the first time only. Steps
- *    of housekeeping count for neither, nor do those that only look (sched_look_begin()): what is found is done after them.
+ *    of housekeeping count for neither, nor do those that look (sched_look_begin()), after which what is found is done.
  */
 #include "check/examine.h"
 

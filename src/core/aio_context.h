@@ -105,13 +105,15 @@ void aio_context_set_thread_pool_params(AioContext *ctx, int min, int max);
 
 /*
  * Call io_read(opaque) and io_write(opaque) when fd is ready for it; replaces what was set before; all NULL removes.
- * io_poll says without a system call whether there is something to do, and io_poll_ready does it. After a removal by
+ * io_poll says without a system call whether there is something to do, and does nothing of it; io_poll_ready does it. After a removal by
  * the home thread none of them is called any more; when another thread removes, a call may be under way. Any thread.
  */
 void aio_set_fd_handler(AioContext *ctx, int fd, IOHandler *io_read, IOHandler *io_write, AioPollFn *io_poll,
                         IOHandler *io_poll_ready, void *opaque);
-/* Called in the home thread when a phase of polling begins and ends. The handler must have been set. Any thread; a phase that is under
- * way when they are set has one of the two calls only. */
+/*
+ * Called in the home thread when a phase of polling begins and ends: they only say whether events are wanted, and neither poll nor yield. The
+ * handler must have been set. Any thread; a phase that is under way when they are set has one of the two calls only.
+ */
 void aio_set_fd_poll(AioContext *ctx, int fd, IOHandler *io_poll_begin, IOHandler *io_poll_end);
 
 /*
@@ -185,8 +187,11 @@ void coroutine_fn aio_co_reschedule_self(AioContext *new_ctx);
 /* ---- for a fuzz driver ---- */
 
 /*
- * NULL by default. polling: from the call with true to that with false the calling thread asks handlers whether they are ready, and says so
- * to nobody but them (io_poll, io_poll_begin, io_poll_end); how often it asks differs from round to round. Set before the first context is made.
+ * For a fuzz driver; polling is NULL by default. Set it before the first context is made.
+ *
+ * polling(true) and polling(false) come in pairs around each phase of polling, also where there is nothing to poll: in between the loop asks
+ * handlers whether they are ready (io_poll), tells them that it begins or ends to ask (io_poll_begin, io_poll_end), and does nothing of
+ * what it finds. In the context's home thread. The function must not block, nor call the core.
  */
 typedef struct AioHooks {
     void (*polling)(bool begins);

@@ -9,6 +9,7 @@
  * 3. After io_poll_end each handler is polled once more: what happened before the other side learned that it must
  *    notify again would otherwise be slept over (QEMU 5bdbaebcce has a bug of this kind).
  * 4. The number of rounds is bounded by poll_max_rounds.
+ * 5. Nothing of what is found is done here: the callbacks ask, and say whether events are wanted; handlers are called when all have been asked.
  */
 #include "core/aio_int.h"
 #include "core/atomic.h"

@@ -262,8 +262,8 @@ void sched_look_begin(void)
 
 void sched_look_end(void)
 {
-    if (sched_self_) {
-        sched_self_->looks--;
+    if (sched_self_ && sched_self_->looks-- == 0) {
+        sched_fail("assertion", "sched_look_end() without sched_look_begin()");
     }
 }
 
@@ -273,6 +273,9 @@ void sched_stack_switched(void *low, void *high, uint32_t strand)
 
     if (!self) {
         return;
+    }
+    if (self->looks) {
+        sched_fail("assertion", "a coroutine is switched between sched_look_begin() and sched_look_end()");
     }
     self->stack_low = low ? low : self->own_low;
     self->stack_high = low ? high : self->own_high;
