@@ -10,8 +10,9 @@
  * mutator draws.
  *
  * Runs each file N times and prints one line a file: verdict, trace hash, steps. Two runs of a file that differ are the verdict
- * `nondeterminism`. All is done in this process, which a finding spoils: it executes itself then, and goes on behind that file. A
- * sanitizer or a crash ends the process, and what comes after that file is not run. No fuzzing engine is linked: any compiler can build this.
+ * `nondeterminism`. A finding spoils the process: further runs of the file are made in processes of their own, and for the files after it
+ * the program executes itself (where each execution is a fork, neither). A sanitizer or a crash ends the process, and what comes after that
+ * file is not run. No fuzzing engine is linked: any compiler can build this.
  * Exit status: 0 no finding, 1 findings, 2 could not run.
  */
 #include <errno.h>
@@ -45,6 +46,7 @@ static gboolean quiet, show_windows, show_history, describe;
 static gchar **paths;
 static bool findings, trouble;
 static gchar *resume; /* of go_on_in_a_fresh_process() */
+static bool resumed; /* it stands first, and there alone */
 static gchar **own_arguments; /* argv without that one */
 static GHashTable *entered_before; /* name of a window: uint64_t *, executions in processes before this one */
 static const char *program;
@@ -137,7 +139,9 @@ static void list_folder(const char *path, GPtrArray *files)
     const char *name;
 
     if (!folder) {
-        fprintf(stderr, "%s: %s\n", program, error->message);
+        if (!resume) {
+            fprintf(stderr, "%s: %s\n", program, error->message);
+        }
         g_error_free(error);
         trouble = true;
         g_ptr_array_free(names, TRUE);
@@ -209,14 +213,20 @@ static void write_window(const char *name, uint64_t executions, bool declared, v
     g_string_append_printf(opaque, "\n%s=%" PRIu64, name, executions);
 }
 
-/* --resume: "FILES TROUBLE", then "WINDOW=EXECUTIONS" a line. Returns how many files are done. */
-static guint read_resume(void)
+/* --resume: "DONE FILES TROUBLE", then "WINDOW=EXECUTIONS" a line. Returns how many files are done. */
+static guint read_resume(guint files)
 {
-    gchar **lines = g_strsplit(resume, "\n", 0), *rest;
-    guint done = (guint)g_ascii_strtoull(lines[0], &rest, 10);
+    gchar **lines = g_strsplit(resume, "\n", 0);
+    guint done = 0, files_before = 0, trouble_before = 1;
 
+    if (!lines[0] || sscanf(lines[0], "%u %u %u", &done, &files_before, &trouble_before) != 3 || files_before != files) {
+        fprintf(stderr, "%s: there were %u files before the finding, and are %u now: what comes after it is not run\n", program,
+                files_before, files);
+        trouble_before = 1;
+        done = files;
+    }
     findings = true;
-    trouble |= g_ascii_strtoull(rest, NULL, 10) != 0;
+    trouble |= trouble_before != 0;
     for (guint i = 1; lines[i]; i++) {
         gchar *equals = strrchr(lines[i], '=');
 
@@ -232,12 +242,12 @@ static guint read_resume(void)
 }
 
 /* What a finding leaves behind would be a finding in each file that comes after it. Returns only where that cannot be had. */
-static void go_on_in_a_fresh_process(guint done, guint left)
+static void go_on_in_a_fresh_process(guint done, guint files)
 {
     GString *option = g_string_new(NULL);
     GPtrArray *arguments = g_ptr_array_new();
 
-    g_string_printf(option, "--resume=%u %d", done, trouble);
+    g_string_printf(option, "--resume=%u %u %d", done, files, trouble);
     for_each_window(write_window, option);
     g_ptr_array_add(arguments, own_arguments[0]);
     g_ptr_array_add(arguments, option->str);
@@ -248,7 +258,8 @@ static void go_on_in_a_fresh_process(guint done, guint left)
     fflush(NULL);
     sched_stop_clock();
     execv("/proc/self/exe", (char **)arguments->pdata);
-    fprintf(stderr, "%s: cannot execute itself after a finding (%s): %u files are not run\n", program, strerror(errno), left);
+    fprintf(stderr, "%s: cannot execute itself after a finding (%s): %u files are not run\n", program, strerror(errno),
+            files - done);
     trouble = true;
     g_ptr_array_free(arguments, TRUE);
     g_string_free(option, TRUE);
@@ -387,13 +398,13 @@ static int run_all(void)
         }
     }
     if (resume) {
-        done = read_resume();
+        done = read_resume(files->len);
     }
     for (bool spoilt = false; done < files->len && !spoilt;) {
         bool silent = run_file(files->pdata[done++]);
 
-        if (!silent && !driver_program.forks && done < files->len) {
-            go_on_in_a_fresh_process(done, files->len - done);
+        if (!silent && !driver_program.forks && done < files->len) { /* a fork has taken with it what the finding left behind */
+            go_on_in_a_fresh_process(done, files->len);
             spoilt = true;
         }
     }
@@ -427,6 +438,9 @@ static const char *wrong_usage(void)
     }
     if (facts && (paths || policy || minimized)) {
         return "--facts takes one FILE, and neither others nor --policy nor --minimize";
+    }
+    if (resume && (!resumed || !paths || describe)) {
+        return "--resume is this program's own";
     }
     return minimized && (paths || policy) ? "--minimize takes one FILE, and neither others nor --policy" : NULL;
 }
@@ -472,6 +486,7 @@ __attribute__((weak)) int main(int argc, char **argv)
     char **arguments = g_strdupv(argv);
 
     program = argv[0];
+    resumed = argc > 1 && g_str_has_prefix(argv[1], "--resume=");
     g_option_context_add_main_entries(context, entries, NULL);
     if (!g_option_context_parse(context, &argc, &argv, &error) || wrong_usage()) {
         fprintf(stderr, "%s: %s\nusage: %s [-n N] [--quiet] [--windows] [--history] FILE|FOLDER...\n", program,

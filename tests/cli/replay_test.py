@@ -69,6 +69,13 @@ class ReplayTest(kit.FolderTest):
         self.assertEqual(verdicts, [("finding", "deadlock"), ("--silent", "none"), ("finding", "deadlock"), ("--silent", "none")], err)
         self.assertEqual((status, err.count("gone"), err.count("holds no files")), (2, 1, 1), err)
 
+    def test_its_own_option_is_no_others(self):
+        for arguments in (["--resume", "1 2 0", self.file("input")], [self.file("input"), "--resume=1 2 0"], ["--resume=1 2 0", "--describe", self.file("input")]):
+            self.refused(*arguments, says="--resume is this program's own")
+        status, out, err = kit.call(EVERY, "--resume=1 5 0", self.file("input"))
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("there were 5 files before the finding, and are 1 now", err)
+
     def test_windows_after_a_finding(self):
         fault = kit.BUILD / "plain" / "tests" / "faults" / "canary-deadlock-replay"
         inputs = sorted((kit.ROOT / "corpus" / "graph_lock").iterdir())

@@ -501,13 +501,15 @@ class ConformTest(unittest.TestCase):
             program.chmod(0o755)
             self.assertEqual(conform.histories(program, ["a", "b"]), {"a": ["verdict=none", "note a"], "b": ["verdict=none", "note b"]})
 
-    def test_what_a_process_says_after_a_finding_does_not_count(self):
+    def test_what_is_said_after_a_finding_counts(self):
+        """The program goes on behind it by itself: it is called once."""
         with tempfile.TemporaryDirectory(prefix="wakefuzz-test-") as folder:
             program = pathlib.Path(folder) / "replay"
-            program.write_text('#!/bin/sh\nshift 2\nverdict=deadlock\nfor file; do\n'
-                               'echo "$file verdict=$verdict hash=0123456789abcdef steps=1 runs=1"\nverdict=assertion\ndone\n')
+            program.write_text('#!/bin/sh\nshift 2\necho >>"$0.calls"\nverdict=deadlock\nfor file; do\n'
+                               'echo "$file verdict=$verdict hash=0123456789abcdef steps=1 runs=1"\nverdict=none\ndone\n')
             program.chmod(0o755)
-            self.assertEqual(conform.histories(program, ["a", "b"]), {"a": ["verdict=deadlock"], "b": ["verdict=deadlock"]})
+            self.assertEqual(conform.histories(program, ["a", "b"]), {"a": ["verdict=deadlock"], "b": ["verdict=none"]})
+            self.assertEqual(pathlib.Path(f"{program}.calls").read_text("utf-8"), "\n")
 
     def test_a_program_that_says_nothing_is_an_error(self):
         with self.assertRaises(conform.CannotRun):

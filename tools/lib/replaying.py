@@ -15,8 +15,8 @@ def replay(program, paths, runs):
     """
     Run TARGET-replay on files in one process. Returns ({path: (verdict, hash)}, trouble); trouble says what went wrong, or is None.
 
-    After a finding the process ends with threads abandoned in the middle of their work, at which ThreadSanitizer takes offence: what
-    was printed before counts. On inputs that are no findings it does not get away with it.
+    After a finding of the last file the process ends with threads abandoned in the middle of their work, at which ThreadSanitizer takes
+    offence: what was printed before counts. On inputs that are no findings it does not get away with it.
     """
     status, output = call([program, "-n", runs, "--quiet", *paths], timeout=PATIENCE_S)
     lines = {match["file"]: (match["verdict"], match["hash"]) for line in output.splitlines() if (match := LINE.match(line))}
