@@ -189,9 +189,9 @@ void coroutine_fn aio_co_reschedule_self(AioContext *new_ctx);
 /*
  * For a fuzz driver; polling is NULL by default. Set it before the first context is made.
  *
- * polling(true) and polling(false) come in pairs around each phase of polling, also where there is nothing to poll: in between the loop asks
- * handlers whether they are ready (io_poll), tells them that it begins or ends to ask (io_poll_begin, io_poll_end), and does nothing of
- * what it finds. In the context's home thread. The function must not block, nor call the core.
+ * polling(true) and polling(false) come in pairs around each stretch in which the loop asks handlers whether they are ready (io_poll) or tells them
+ * that a phase of polling begins or ends (io_poll_begin, io_poll_end), also where there is nothing to ask; it does nothing there of what it
+ * finds. They are called in the context's home thread. The function must not block, nor call the core.
  */
 typedef struct AioHooks {
     void (*polling)(bool begins);

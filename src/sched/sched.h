@@ -185,7 +185,7 @@ void sched_passthrough_end(void);
 /*
  * Between these two, what this fiber does is to look whether there is something to do, perhaps less often each time: its steps in an
  * experiment are marked with SCHED_STEP_LOOK, and are no work for check/examine.h. What is found must be done after them, in steps of its
- * own. In pairs, on one fiber, without a switch of stacks in between (the execution fails as "assertion" else); they nest, up to 65535, and
+ * own. In pairs, on one fiber, without a switch of stacks in between (the execution fails as "assertion" else); they nest, and
  * change nothing in the execution. Outside a fiber they do nothing.
  */
 void sched_look_begin(void);

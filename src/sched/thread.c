@@ -262,8 +262,11 @@ void sched_look_begin(void)
 
 void sched_look_end(void)
 {
-    if (sched_self_ && sched_self_->looks-- == 0) {
+    if (sched_self_ && sched_self_->looks == 0) {
         sched_fail("assertion", "sched_look_end() without sched_look_begin()");
+    }
+    if (sched_self_) {
+        sched_self_->looks--;
     }
 }
 

@@ -259,6 +259,24 @@ static void polling_deadlock_body(void *unused)
     pthread_mutex_unlock(&mutex);
 }
 
+static void unpaired_look_body(void *unused)
+{
+    (void)unused;
+    sched_look_begin();
+    sched_look_begin();
+    sched_look_end();
+    sched_look_end();
+    sched_look_end();
+}
+
+static void switching_look_body(void *unused)
+{
+    (void)unused;
+    sched_look_begin();
+    sched_stack_switched(NULL, NULL, 0);
+    sched_look_end();
+}
+
 __attribute__((noinline)) static void spin_until_ready(void)
 {
     while (!qatomic_read(&ready)) {
@@ -503,6 +521,17 @@ static void test_deadlock_looked(void)
     g_assert_cmpint(check.verdict, ==, CHECK_DEADLOCK);
 }
 
+/* /check/look: in pairs, which nest, and on one stack. */
+static void test_look(void)
+{
+    run(unpaired_look_body);
+    g_assert_cmpint(check.verdict, ==, CHECK_ASSERTION);
+    assert_has(printed(), "sched_look_end() without sched_look_begin()");
+    run(switching_look_body);
+    g_assert_cmpint(check.verdict, ==, CHECK_ASSERTION);
+    assert_has(printed(), "a coroutine is switched between");
+}
+
 /* /check/deadlock/behind-mutex: a condition wait that cannot get its mutex back is no progress. */
 static void test_deadlock_behind_mutex(void)
 {
@@ -674,6 +703,7 @@ int main(int argc, char **argv)
     g_test_add_func("/check/deadlock", test_deadlock);
     g_test_add_func("/check/deadlock/idle", test_deadlock_idle);
     g_test_add_func("/check/deadlock/looked", test_deadlock_looked);
+    g_test_add_func("/check/look", test_look);
     g_test_add_func("/check/deadlock/behind-mutex", test_deadlock_behind_mutex);
     g_test_add_func("/check/livelock", test_livelock);
     g_test_add_func("/check/leak", test_leak);
