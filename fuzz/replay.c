@@ -400,12 +400,12 @@ static int run_all(void)
     if (resume) {
         done = read_resume(files->len);
     }
-    for (bool spoilt = false; done < files->len && !spoilt;) {
+    while (done < files->len) {
         bool silent = run_file(files->pdata[done++]);
 
         if (!silent && !driver_program.forks && done < files->len) { /* a fork has taken with it what the finding left behind */
             go_on_in_a_fresh_process(done, files->len);
-            spoilt = true;
+            break;
         }
     }
     if (show_windows) {

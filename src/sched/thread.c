@@ -262,12 +262,15 @@ void sched_look_begin(void)
 
 void sched_look_end(void)
 {
-    if (sched_self_ && sched_self_->looks == 0) {
+    SchedThread *self = sched_self_;
+
+    if (!self) {
+        return;
+    }
+    if (self->looks == 0) {
         sched_fail("assertion", "sched_look_end() without sched_look_begin()");
     }
-    if (sched_self_) {
-        sched_self_->looks--;
-    }
+    self->looks--;
 }
 
 void sched_stack_switched(void *low, void *high, uint32_t strand)
