@@ -153,6 +153,15 @@ def junit_cases(path):
                 yield name, "passed", ""
 
 
+def programs_that_failed(path):
+    """(name, what it printed) of each test program that Meson calls neither good nor skipped; what went to stderr comes last."""
+    for line in path.read_text().splitlines():
+        test = json.loads(line)
+        if test["result"] not in ("OK", "EXPECTEDFAIL", "SKIP"):
+            said = [f"{test['result']}, exit status {test['returncode']}", test.get("stdout", ""), test.get("stderr", "")]
+            yield test["name"], "\n".join(text.strip() for text in said if text.strip())
+
+
 def meson_tests(tally, name):
     log = BUILD / name / "meson-logs" / "testlog.junit.xml"
     log.unlink(missing_ok=True)
@@ -169,8 +178,10 @@ def meson_tests(tally, name):
             tally.case(f"{name}: {case}", result == "passed", detail)
             failures += result == "failed"
         count += 1
-    if status and not failures:
-        tally.case(f"{name}: meson test", False, output)  # a failure that no case owns up to
+    if status and not failures:  # no case owns up to it: a sanitizer has reported something, or the end was another than it should be
+        programs = list(programs_that_failed(log.with_name("testlog.json")))
+        for program, said in programs or [("meson test", output)]:
+            tally.case(f"{name}: {program}", False, said)
     tally.say(f"   {name}: {count} cases")
 
 
