@@ -8,11 +8,14 @@
  *        3 |                                      | on_fault: copies it, makes it writable for good
  *        4 | goes on, and writes to it as it likes|
  *        5 |                                      | rewind_back: copies it back; and so after each execution
+ *        6 | does not write to it any more        | rewind_back: finds it unchanged several times; makes it read-only again
  *
- * 1. After some executions nearly all pages that are ever written to are known: no fault and no system call is needed for them.
- * 2. All that must be known while memory is put back lies in a shared mapping, which is not.
- * 3. The kernel writes to a thread's area for restartable sequences whenever it likes: the thread gives it up.
- * 4. Nothing here is instrumented, and nothing but system calls and memcpy() is called from the handler.
+ * 1. After some executions nearly all pages that are often written to are known: no fault and no system call is needed for them.
+ * 2. Step 6 keeps the copies to what executions of now write to. Where buffers lie differs from one to the next: of 4,367 pages that were copied
+ *    after each of 40 executions of qemu_jobs, without step 6, 256 to 582 had changed.
+ * 3. All that must be known while memory is put back lies in a shared mapping, which is not.
+ * 4. The kernel writes to a thread's area for restartable sequences whenever it likes: the thread gives it up.
+ * 5. Nothing here is instrumented, and nothing but system calls and memcpy() is called from the handler.
  */
 #include "fuzz/rewind.h"
 
@@ -37,6 +40,8 @@
 #define HEAP_SPARE_BYTES (64u << 20)       /* of addresses: so that an execution does not ask the kernel for more */
 #define STACK_BYTES      (64u << 10)       /* of the kernel thread's stack, below the frame of rewind_mark() */
 #define STACK_LEFT_BYTES (2u * PAGE_BYTES) /* of it, that this file itself runs on */
+#define LOOK_EVERY       16u               /* executions, between two looks at a page */
+#define QUIET_LOOKS      4u                /* that find it unchanged, in a row: then it is not copied any more */
 #define WRITE_FAULT      2                 /* x86-64, in the error code of a page fault */
 #define RSEQ_SIGNATURE   0x53053053u       /* glibc's, x86-64 */
 #define RSEQ_UNREGISTER  1
@@ -52,7 +57,10 @@ typedef struct Rewind {
     uint8_t *known; /* a byte a page of all ranges */
     size_t page_count;
     uintptr_t pages[PAGES_MAX];
-    size_t count; /* of pages */
+    uint8_t quiet[PAGES_MAX]; /* looks in a row that have found the page unchanged */
+    size_t count;             /* of pages */
+    size_t kept;              /* the first of them are of the kernel thread's stack, which is never protected */
+    size_t turn;              /* which of LOOK_EVERY parts of the pages is looked at next */
     bool full;
     struct sigaction before;
     sigset_t mask;
@@ -174,7 +182,31 @@ static void remember(uintptr_t page)
         return;
     }
     memcpy(self->copies[self->count], (const void *)page, PAGE_BYTES);
+    self->quiet[self->count] = 0;
     self->pages[self->count++] = page;
+}
+
+static uint8_t *known_of(const Range *range, uintptr_t page)
+{
+    return &self->known[range->first + (page - range->low) / PAGE_BYTES];
+}
+
+/* The last page takes its place. */
+static bool forget(size_t index)
+{
+    uintptr_t page = self->pages[index];
+
+    if (mprotect((void *)page, PAGE_BYTES, PROT_READ)) {
+        return false; /* the kernel has no room for one more border between pages */
+    }
+    *known_of(range_of(page), page) = 0;
+    self->count--;
+    if (index != self->count) {
+        self->pages[index] = self->pages[self->count];
+        self->quiet[index] = self->quiet[self->count];
+        memcpy(self->copies[index], self->copies[self->count], PAGE_BYTES);
+    }
+    return true;
 }
 
 static void on_fault(int number, siginfo_t *info, void *context)
@@ -182,7 +214,7 @@ static void on_fault(int number, siginfo_t *info, void *context)
     uintptr_t address = (uintptr_t)info->si_addr, page = page_of(address);
     const ucontext_t *machine = context;
     const Range *range = machine->uc_mcontext.gregs[REG_ERR] & WRITE_FAULT ? range_of(address) : NULL;
-    uint8_t *known = range ? &self->known[range->first + (page - range->low) / PAGE_BYTES] : NULL;
+    uint8_t *known = range ? known_of(range, page) : NULL;
 
     if (known && !*known) {
         *known = 1;
@@ -210,6 +242,7 @@ static void remember_stack(void)
     for (uintptr_t page = top - STACK_BYTES; page < top; page += PAGE_BYTES) {
         remember(page);
     }
+    self->kept = self->count;
 }
 
 static bool protect(void)
@@ -293,15 +326,31 @@ void rewind_leave(void)
     }
 }
 
+/* Whether it is a page that executions do not write to any more, by some looks at it: it is as it was, then. */
+static bool is_quiet(size_t index)
+{
+    if (index < self->kept || index % LOOK_EVERY != self->turn) {
+        return false;
+    }
+    if (memcmp((const void *)self->pages[index], self->copies[index], PAGE_BYTES) != 0) {
+        self->quiet[index] = 0;
+        return false;
+    }
+    return ++self->quiet[index] >= QUIET_LOOKS;
+}
+
 bool rewind_back(void)
 {
     if (self->full || mapped_pages() != self->mapped_pages || free_fd() != self->free_fd || sbrk(0) != self->heap_end) {
         return false;
     }
     sched_stacks_cut(self->stacks);
-    for (size_t i = 0; i < self->count; i++) {
-        memcpy((void *)self->pages[i], self->copies[i], PAGE_BYTES);
+    for (size_t i = self->count; i-- > 0;) { /* from the end: a page that takes the place of another has been put back */
+        if (!is_quiet(i) || !forget(i)) {
+            memcpy((void *)self->pages[i], self->copies[i], PAGE_BYTES);
+        }
     }
+    self->turn = (self->turn + 1) % LOOK_EVERY;
     sigprocmask(SIG_SETMASK, &self->mask, NULL);
     return true;
 }

@@ -178,6 +178,35 @@ static void test_cannot_go_back(void)
     }
 }
 
+#define PAGES_AT_ONCE 100u
+#define LONG_RUN      500u /* of executions: each page has its turn five times */
+
+static void write_to_other_pages(void)
+{
+    for (unsigned i = 0; i < PAGES_AT_ONCE; i++) {
+        char *page = &many[((unsigned)*order * PAGES_AT_ONCE + i) % MANY_PAGES * PAGE_BYTES];
+
+        *shared += *page == 0;
+        *page = 1;
+    }
+    *shared += many[0] == (*order % (int)(MANY_PAGES / PAGES_AT_ONCE) == 0);
+}
+
+/* Pages that are not written to for long are not copied any more: a child goes on. When they are written to again, they are put back again. */
+static void test_pages_in_turn(void)
+{
+    uint64_t before;
+
+    forked_run(leave_a_mapping, FORKED_REWOUND); /* the last of its child */
+    before = forked_children();
+    *shared = 0;
+    for (*order = 0; *order < (int)LONG_RUN; (*order)++) {
+        forked_run(write_to_other_pages, FORKED_REWOUND);
+    }
+    g_assert_cmpint(*shared, ==, LONG_RUN * (PAGES_AT_ONCE + 1));
+    g_assert_cmpuint(forked_children() - before, ==, rewinds() ? 1 : LONG_RUN);
+}
+
 static void die_if_others_were_here(void)
 {
     if (*order) {
@@ -298,6 +327,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fuzz/forked/rewound", test_rewound);
     g_test_add_func("/fuzz/forked/signal-mask", test_signal_mask);
     g_test_add_func("/fuzz/forked/cannot-go-back", test_cannot_go_back);
+    g_test_add_func("/fuzz/forked/pages-in-turn", test_pages_in_turn);
     g_test_add_func("/fuzz/forked/fresh-between", test_fresh_between);
     g_test_add_func("/fuzz/forked/second-opinion", test_second_opinion);
     g_test_add_func("/fuzz/forked/dies-twice", test_dies_twice);
