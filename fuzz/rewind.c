@@ -40,8 +40,7 @@
 #define HEAP_SPARE_BYTES (64u << 20)       /* of addresses: so that an execution does not ask the kernel for more */
 #define STACK_BYTES      (64u << 10)       /* of the kernel thread's stack, below the frame of rewind_mark() */
 #define STACK_LEFT_BYTES (2u * PAGE_BYTES) /* of it, that this file itself runs on */
-#define LOOK_EVERY       16u               /* executions, between two looks at a page */
-#define QUIET_LOOKS      4u                /* that find it unchanged, in a row: then it is not copied any more */
+#define QUIET_LOOKS      4u                /* that find a page unchanged, in a row: then it is not looked at any more */
 #define WRITE_FAULT      2                 /* x86-64, in the error code of a page fault */
 #define RSEQ_SIGNATURE   0x53053053u       /* glibc's, x86-64 */
 #define RSEQ_UNREGISTER  1
@@ -60,7 +59,6 @@ typedef struct Rewind {
     uint8_t quiet[PAGES_MAX]; /* looks in a row that have found the page unchanged */
     size_t count;             /* of pages */
     size_t kept;              /* the first of them are of the kernel thread's stack, which is never protected */
-    size_t turn;              /* which of LOOK_EVERY parts of the pages is looked at next */
     bool full;
     struct sigaction before;
     sigset_t mask;
@@ -192,12 +190,12 @@ static uint8_t *known_of(const Range *range, uintptr_t page)
 }
 
 /* The last page takes its place. */
-static bool forget(size_t index)
+static void forget(size_t index)
 {
     uintptr_t page = self->pages[index];
 
     if (mprotect((void *)page, PAGE_BYTES, PROT_READ)) {
-        return false; /* the kernel has no room for one more border between pages */
+        return; /* the kernel has no room for one more border between pages */
     }
     *known_of(range_of(page), page) = 0;
     self->count--;
@@ -206,7 +204,6 @@ static bool forget(size_t index)
         self->quiet[index] = self->quiet[self->count];
         memcpy(self->copies[index], self->copies[self->count], PAGE_BYTES);
     }
-    return true;
 }
 
 static void on_fault(int number, siginfo_t *info, void *context)
@@ -326,17 +323,17 @@ void rewind_leave(void)
     }
 }
 
-/* Whether it is a page that executions do not write to any more, by some looks at it: it is as it was, then. */
+/* Put it back, and whether executions do not write to it any more. */
 static bool is_quiet(size_t index)
 {
-    if (index < self->kept || index % LOOK_EVERY != self->turn) {
-        return false;
+    void *page = (void *)self->pages[index];
+
+    if (memcmp(page, self->copies[index], PAGE_BYTES) == 0) {
+        return ++self->quiet[index] >= QUIET_LOOKS && index >= self->kept;
     }
-    if (memcmp((const void *)self->pages[index], self->copies[index], PAGE_BYTES) != 0) {
-        self->quiet[index] = 0;
-        return false;
-    }
-    return ++self->quiet[index] >= QUIET_LOOKS;
+    memcpy(page, self->copies[index], PAGE_BYTES);
+    self->quiet[index] = 0;
+    return false;
 }
 
 bool rewind_back(void)
@@ -346,11 +343,10 @@ bool rewind_back(void)
     }
     sched_stacks_cut(self->stacks);
     for (size_t i = self->count; i-- > 0;) { /* from the end: a page that takes the place of another has been put back */
-        if (!is_quiet(i) || !forget(i)) {
-            memcpy((void *)self->pages[i], self->copies[i], PAGE_BYTES);
+        if (is_quiet(i)) {
+            forget(i);
         }
     }
-    self->turn = (self->turn + 1) % LOOK_EVERY;
     sigprocmask(SIG_SETMASK, &self->mask, NULL);
     return true;
 }
