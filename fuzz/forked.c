@@ -97,7 +97,7 @@ static void init(void)
         counters[i].copy = counters[i].bytes ? forked_alloc(counters[i].bytes) : NULL;
     }
     state = forked_alloc(sizeof(*state));
-    rewinds = !getenv("WAKEFUZZ_FORK");
+    rewinds = rewind_wanted();
 }
 
 /* Never instrumented, and not memcpy(): the counters lie side by side with a sanitizer's red zones. */

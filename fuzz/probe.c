@@ -28,6 +28,7 @@
 
 #include "fuzz/probe_text.h"
 #include "fuzz/program.h"
+#include "fuzz/rewind.h"
 #include "report/symbolize.h"
 #include "sched/learn.h"
 
@@ -113,9 +114,16 @@ static const CheckResult *run(const Recipe *recipe)
     return driver_execute_plan(recipe->scenario, recipe->scenario_size, &plan);
 }
 
+/* Is the process as it was before an execution that was none of a finding? What it has looked up since is for the parent to know first. */
+static bool can_go_on(bool rewinds, size_t known)
+{
+    return !driver_program.forks || (rewinds && report_symbolized_count() == known && rewind_back());
+}
+
 static void child(const Recipe *recipes, unsigned first, unsigned count)
 {
     size_t known = report_symbolized_count();
+    bool rewinds;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGINT, SIG_IGN);
@@ -125,7 +133,8 @@ static void child(const Recipe *recipes, unsigned first, unsigned count)
     driver_stop_before(step_bound);
     sched_start_clock();
     sched_set_namer(report_site_namer); /* a program that forks has one that asks the parent, and that waits for us */
-    for (unsigned i = first; i < count && !shared->finding && !(i > first && driver_program.forks); i++) {
+    rewinds = driver_program.forks && count - first > 1 && rewind_wanted() && rewind_mark();
+    for (unsigned i = first; i < count; i++) {
         const CheckResult *verdict;
 
         shared->current = i;
@@ -139,6 +148,10 @@ static void child(const Recipe *recipes, unsigned first, unsigned count)
             g_strlcpy(to->verdict, check_verdict_name(verdict->verdict), sizeof(to->verdict));
             driver_describe(verdict, to->key, to->summary, sizeof(to->summary));
             shared->finding = true;
+            break;
+        }
+        if (!can_go_on(rewinds, known)) {
+            break;
         }
     }
     shared->pc_count = report_symbolized_since(known, shared->pcs, PCS_MAX);

@@ -1,7 +1,8 @@
 /*
  * Probes: executions whose verdict is wanted and that must not disturb each other. A finding leaves the program's globals as they were
  * when it stopped, and a sanitizer ends the process; so probes run in a forked child, which goes on from one to the next until one is a
- * finding: a fork for each finding, and none for the many that are not. (A program that cannot begin twice has a child for each.)
+ * finding: a fork for each finding, and none for the many that are not. (Of a program that cannot begin twice, the memory is put back after
+ * each where that can be, rewind.h; where not, each has a child.)
  *
  * 1. The parent never runs a finding: each child starts from the state after driver_init().
  * 2. A finding that others ran before in the same child is run again alone, where it is wanted; it counts only if it is the same execution.

@@ -283,6 +283,11 @@ static bool give_up(void)
     return false;
 }
 
+bool rewind_wanted(void)
+{
+    return !getenv("WAKEFUZZ_FORK");
+}
+
 bool rewind_mark(void)
 {
     struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };

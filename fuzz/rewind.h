@@ -16,6 +16,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* false: WAKEFUZZ_FORK is in the environment, and whoever runs executions is to fork for each. */
+bool rewind_wanted(void);
+
 /* Remember the memory as it is now. Once in a process; false: not with a sanitizer, or not on this machine (a limit, no /proc). */
 bool rewind_mark(void);
 

@@ -354,9 +354,14 @@ static void init(void) { }
 static void run_program(FuzzInput *in) { fuzz_target.run(in); }
 static void run(FuzzInput *in)
 {
+    static bool begun;
     uint8_t *volatile nowhere = NULL;
     unsigned kind = fuzz_byte(in);
 
+    if (begun) {
+        abort(); /* a second time in one process, whose memory was not put back */
+    }
+    begun = true;
     for (unsigned i = 0; i < 3; i++) {
         pthread_mutex_lock(&mutex);
         pthread_mutex_unlock(&mutex);
@@ -432,6 +437,20 @@ class LinkTest(unittest.TestCase):
                 self.assertRegex(before, r"in run\b", done.stderr)
                 self.assertRegex(before, r"mutex lock #\d", done.stderr)
                 self.assertRegex(before, r"after \d+ steps; 0 preemptions, 64 bytes\n", done.stderr)
+
+    def test_minimizing_puts_the_memory_back_between_probes(self):
+        figures, outputs = {}, {}
+        for name in ("rewound", "forked"):
+            environment = {**os.environ, "WAKEFUZZ_FORK": "1"} if name == "forked" else os.environ
+            done = subprocess.run([self.folder / "stand_in-replay", "--minimize=assertion", f"--output={name}"], env=environment, cwd=self.folder,
+                                  capture_output=True, encoding="utf-8", timeout=PATIENCE_S, check=False)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            figures[name] = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+            outputs[name] = (self.folder / name).read_bytes()
+        self.assertEqual(figures["forked"]["forks"], figures["forked"]["probes"])
+        self.assertLess(int(figures["rewound"]["forks"]), int(figures["rewound"]["probes"]) / 2)
+        self.assertEqual(outputs["rewound"], outputs["forked"])
+        self.assertLess(len(outputs["rewound"]), 64)
 
     def test_a_signal_in_a_child_is_described_as_that_of_its_input(self):
         done = self.run_program("stand_in-replay", "--describe", "segv")
