@@ -189,6 +189,48 @@ static void test_namer_inlining(void)
     g_assert_cmpuint(name_of(twin_inner, return_address_in_plain_function()), ==, expected);
 }
 
+static inline __attribute__((always_inline)) void in_a_branch(void)
+{
+    if (kept % 2) {
+        kept++;
+    } else {
+        note_caller(0);
+    }
+}
+
+/* A caller that has the same call in another branch. */
+__attribute__((noinline)) static void two_branches(bool inner)
+{
+    if (inner) {
+        in_a_branch();
+    } else {
+        kept++;
+        note_caller(0);
+    }
+}
+
+static void first_branch(void)
+{
+    kept = 0;
+    two_branches(true);
+}
+
+static void second_branch(void)
+{
+    two_branches(false);
+}
+
+/* /report/namer/branches: the two calls are not made one, which would be in neither branch, nor in the function that was inlined in one. */
+static void test_namer_branches(void)
+{
+    void *caller = return_address_in_plain_function();
+    uint32_t first = name_of(first_branch, caller);
+    uintptr_t pc = place.pc;
+
+    g_assert_cmpuint(first, !=, name_of(second_branch, caller));
+    g_assert_true(pc != place.pc);
+}
+
 /* /report/symbolize/foreign-root: what lies below it is shown from there on. Run in a process of its own, as answers are kept. */
 static void test_foreign_root(void)
 {
@@ -222,6 +264,7 @@ int main(int argc, char **argv)
     g_test_add_func("/report/symbolize/kept", test_kept);
     g_test_add_func("/report/namer/functions", test_namer);
     g_test_add_func("/report/namer/inlining", test_namer_inlining);
+    g_test_add_func("/report/namer/branches", test_namer_branches);
     return g_test_run();
 }
 
