@@ -35,6 +35,12 @@ static inline GMainContext *both_main_context(void)
     return g_main_context_default();
 }
 
+/* An io thread that can run GLib's loop, too. Ended by iothread_destroy(). */
+static inline IOThread *both_new_iothread(const char *name)
+{
+    return iothread_create(name, &error_abort);
+}
+
 /* Whether the loop looks for a while at handlers with io_poll before it sleeps; not before this call. Any thread. */
 static inline void both_set_polling(AioContext *ctx, bool polls)
 {
@@ -81,6 +87,11 @@ static inline BlockBackend *both_open_disk(Scenario *scenario, unsigned index, i
 static inline GMainContext *both_main_context(void)
 {
     return qemu_main_loop_get_g_main_context();
+}
+
+static inline IOThread *both_new_iothread(const char *name)
+{
+    return iothread_new_with_g_main_context(name);
 }
 
 static inline void both_set_polling(AioContext *ctx, bool polls)
