@@ -189,7 +189,7 @@ static uint8_t *known_of(const Range *range, uintptr_t page)
     return &self->known[range->first + (page - range->low) / PAGE_BYTES];
 }
 
-/* The last page takes its place. */
+/* It is as it was, and is not looked at until it is written to again. The last page takes its place. */
 static void forget(size_t index)
 {
     uintptr_t page = self->pages[index];
@@ -328,17 +328,16 @@ void rewind_leave(void)
     }
 }
 
-/* Put it back, and whether executions do not write to it any more. */
-static bool is_quiet(size_t index)
+static void put_back(size_t index)
 {
     void *page = (void *)self->pages[index];
 
-    if (memcmp(page, self->copies[index], PAGE_BYTES) == 0) {
-        return ++self->quiet[index] >= QUIET_LOOKS && index >= self->kept;
+    if (memcmp(page, self->copies[index], PAGE_BYTES) != 0) {
+        memcpy(page, self->copies[index], PAGE_BYTES);
+        self->quiet[index] = 0;
+    } else if (++self->quiet[index] >= QUIET_LOOKS && index >= self->kept) {
+        forget(index);
     }
-    memcpy(page, self->copies[index], PAGE_BYTES);
-    self->quiet[index] = 0;
-    return false;
 }
 
 bool rewind_back(void)
@@ -347,10 +346,8 @@ bool rewind_back(void)
         return false;
     }
     sched_stacks_cut(self->stacks);
-    for (size_t i = self->count; i-- > 0;) { /* from the end: a page that takes the place of another has been put back */
-        if (is_quiet(i)) {
-            forget(i);
-        }
+    for (size_t i = self->count; i-- > 0;) { /* from the end: what takes a place has been put back */
+        put_back(i);
     }
     sigprocmask(SIG_SETMASK, &self->mask, NULL);
     return true;
