@@ -10,6 +10,7 @@
 
 #include "fuzz/forked.h"
 #include "fuzz/program.h"
+#include "os/heap.h"
 #include "os/os.h"
 #include "report/data.h"
 #include "report/report.h"
@@ -378,6 +379,7 @@ static void report_cut_in_child(void)
     CheckResult cut;
 
     execute_order();
+    os_heap_leave(); /* it may be broken one step before it was noticed */
     cut = driver_cut();
     finding.check = &cut;
     finding.result = last_result;

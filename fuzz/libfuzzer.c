@@ -14,6 +14,7 @@
 #include "fuzz/crash.h"
 #include "fuzz/driver.h"
 #include "fuzz/forked.h"
+#include "os/heap.h"
 #include "sched/mutate.h"
 #include "sched/sched.h"
 
@@ -147,6 +148,28 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
+/* libFuzzer's own handler of SIGABRT comes after this: libc's abort() may be called inside of malloc(), and inside of an execution. */
+static struct sigaction abort_before;
+
+static void on_abort(int number, siginfo_t *info, void *context)
+{
+    sched_passthrough_begin();
+    os_heap_leave();
+    if (abort_before.sa_flags & SA_SIGINFO) {
+        abort_before.sa_sigaction(number, info, context);
+    } else {
+        sigaction(number, &abort_before, NULL); /* and abort() raises it again */
+    }
+}
+
+static void install_handlers(void)
+{
+    const struct sigaction action = { .sa_sigaction = on_abort, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+
+    sched_install_fault_handler(); /* now libFuzzer has its own, which come after ours */
+    sigaction(SIGABRT, &action, &abort_before);
+}
+
 static void abort_with_report(const CheckResult *verdict, const uint8_t *data, size_t size)
 {
     char *hash = g_compute_checksum_for_data(G_CHECKSUM_SHA1, data, size);
@@ -165,7 +188,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const CheckResult *verdict;
 
     if (!handlers_installed) {
-        sched_install_fault_handler(); /* now libFuzzer has its own, which come after ours */
+        install_handlers();
         handlers_installed = true;
     }
     sched_set_learning(driver_executions() < LEARN_ALWAYS || driver_executions() % LEARN_EVERY == 0);

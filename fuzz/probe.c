@@ -99,6 +99,7 @@ static void on_crash(int number, siginfo_t *info, void *context)
     const ucontext_t *machine = context;
 
     (void)info;
+    sched_passthrough_begin(); /* abort() comes here from inside of an execution */
     shared->signal = number;
     note_execution(sched_result_so_far());
     note_frames((uintptr_t)machine->uc_mcontext.gregs[REG_RIP], (const uintptr_t *)machine->uc_mcontext.gregs[REG_RBP]);

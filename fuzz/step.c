@@ -18,6 +18,7 @@
 #include "fuzz/crash.h"
 #include "fuzz/driver.h"
 #include "fuzz/probe_text.h"
+#include "os/heap.h"
 #include "sched/sched.h"
 
 enum { CLOCK = UINT16_MAX, SAID_BYTES_MAX = 1 << 16 };
@@ -116,6 +117,7 @@ static void on_death(void)
 static void on_crash(int number)
 {
     sched_passthrough_begin();
+    os_heap_leave();
     fprintf(stderr, "%s\n", strsignal(number));
     hash_when_cut = sched_result_so_far()->trace_hash;
     end("crash");

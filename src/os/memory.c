@@ -2,14 +2,14 @@
  * Freed memory loses the identities of the objects in it: whether an allocator hands an address out again differs between flavours,
  * and an object that takes a dead one's place must not inherit its history.
  *
- * Any thread. Under a sanitizer its hooks tell; otherwise free() and realloc() are defined here, in front of libc's.
+ * Any thread. Under a sanitizer its hooks tell; otherwise free() and realloc() of heap.c do.
  * GLib before 2.76 keeps freed blocks in a cache of its own unless the environment says no; here it says no.
  */
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "os/heap.h"
 #include "sched/sched.h"
 
 /* GLib asks before main() and before any constructor of the executable, so setenv() would come too late. */
@@ -44,33 +44,13 @@ static void on_free(const volatile void *block)
     }
 }
 
+void os_heap_leave(void)
+{
+}
+
 __attribute__((constructor)) static void install_hooks(void)
 {
     __sanitizer_install_malloc_and_free_hooks(on_malloc, on_free);
-}
-
-#else
-
-extern void __libc_free(void *);
-extern void *__libc_realloc(void *, size_t);
-
-static void forget(void *block)
-{
-    if (block && sched_here()) {
-        sched_forget(block, malloc_usable_size(block));
-    }
-}
-
-void free(void *block)
-{
-    forget(block);
-    __libc_free(block);
-}
-
-void *realloc(void *block, size_t bytes)
-{
-    forget(block);
-    return __libc_realloc(block, bytes);
 }
 
 #endif

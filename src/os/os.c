@@ -3,6 +3,7 @@
 
 #include "os/aio.h"
 #include "os/exit.h"
+#include "os/heap.h"
 #include "os/inode.h"
 #include "os/held.h"
 #include "os/mutex.h"
@@ -40,4 +41,5 @@ void os_init(void)
     sched_on_begin(begin);
     sched_on_thread_end(os_thread_ending);
     sched_on_abandon(os_held_abandon);
+    sched_before_others(os_heap_leave);
 }

@@ -23,12 +23,21 @@
 
 static struct sigaction previous[2];
 static const int signals[2] = { SIGSEGV, SIGBUS };
+static void (*before_others)(void);
+
+void sched_before_others(void (*function)(void))
+{
+    before_others = function;
+}
 
 static void pass_on(int which, siginfo_t *info, void *context)
 {
     const struct sigaction *old = &previous[which];
 
     sched_passthrough_begin(); /* what the handlers do is not the program's */
+    if (before_others) {
+        before_others();
+    }
     if (old->sa_flags & SA_SIGINFO && old->sa_sigaction) {
         old->sa_sigaction(signals[which], info, context);
     } else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN) {

@@ -378,6 +378,8 @@ void sched_forget(const void *memory, size_t bytes);
  * fuzzing engine has installed its own. Also starts the clock that ends an execution with SCHED_NO_STEP, by SIGVTALRM; a child of the
  * process starts its own, and a process that is to execute another program stops it. */
 void sched_install_fault_handler(void);
+/* Called, in the signal's handler, before a fault goes to the handlers that were found; NULL: nothing is. Must be async-signal-safe. */
+void sched_before_others(void (*function)(void));
 void sched_start_clock(void);
 void sched_stop_clock(void);
 

@@ -234,6 +234,37 @@ CULPRIT void culprit_traps(void)
     __builtin_trap();
 }
 
+/* ---- a heap that is broken: libc finds it while it holds its lock. Blocks of libc's own malloc(): a sanitizer's keeps its books elsewhere. */
+
+/* A free block's links: malloc() follows them. */
+CULPRIT void culprit_writes_to_freed(void)
+{
+    enum { LARGE = 5000 };
+    uintptr_t *volatile block = malloc(LARGE);
+    void *volatile barrier = malloc(LARGE), *volatile other;
+
+    free(block);
+    block[0] = block[1] = sizeof(*block);
+    other = malloc(2 * LARGE); /* looks through what is free */
+    free(other);
+    free(barrier);
+}
+
+/* The size of the heap's rest, behind its last block: malloc() finds it wrong, and calls abort(). */
+CULPRIT void culprit_writes_behind(void)
+{
+    enum { LARGE = 100000, WORDS = 4 }; /* no free block is as large */
+    size_t words = LARGE / sizeof(uintptr_t);
+    uintptr_t *volatile block = malloc(LARGE);
+    void *volatile more;
+
+    for (size_t i = words; i < words + WORDS; i++) {
+        block[i] = UINTPTR_MAX;
+    }
+    more = malloc(LARGE);
+    free(more);
+}
+
 static void run(FuzzInput *in)
 {
     static void (*const bugs[])(void) = {
@@ -252,6 +283,8 @@ static void run(FuzzInput *in)
         culprit_waits_for_a_signal,
         culprit_remembers,
         culprit_traps,
+        culprit_writes_to_freed,
+        culprit_writes_behind,
     };
     unsigned bug = fuzz_byte(in);
 

@@ -330,8 +330,7 @@ def _runners(flavour):
     """What runs a target, for each of its programs: {whether it is the one for replay: our sources}."""
     if flavour not in SIMULATED:
         return {True: [LANE / "program_native.c", ROOT / "fuzz/native.c", ROOT / "fuzz/native_child.c"]}
-    allocator = [ROOT / "fuzz/unaligned.c"] if flavour == "plain" else []  # the sanitizers have their own
-    return {replay: [LANE / "program.c", ROOT / "fuzz" / engine, *allocator] for replay, engine in ((False, "libfuzzer.c"), (True, "replay.c"))}
+    return {replay: [LANE / "program.c", ROOT / "fuzz" / engine] for replay, engine in ((False, "libfuzzer.c"), (True, "replay.c"))}
 
 
 def our_libraries(flavour):
