@@ -25,7 +25,7 @@ double minimizer_now(void)
 
 bool minimizer_stopped(const Minimizer *m)
 {
-    return stop_asked || minimizer_now() > m->deadline;
+    return stop_asked || minimizer_now() > m->deadline - (m->cost.overflow ? m->kept_s : 0);
 }
 
 /* ---- cost */

@@ -45,6 +45,7 @@ typedef struct Minimizer {
     GArray *others; /* of MinimizerOther, one a key; shared with trials */
     SchedRandom *random;
     double deadline; /* CLOCK_MONOTONIC, seconds */
+    double kept_s;   /* it ends by so much earlier while the best one cannot be written: the time is for another way */
     void (*improved)(const struct Minimizer *); /* called with each new best; may be NULL */
 } Minimizer;
 

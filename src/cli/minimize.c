@@ -74,13 +74,14 @@ static void print_result(const Settings *settings, const Subject *subject, const
     char *bytes[2], *preemptions[2], *steps[2];
     char *summary = value_of(text, "summary"), *probes = value_of(text, "probes"), *seconds = value_of(text, "seconds");
     char *key = value_of(text, "key"), *stopped = value_of(text, "stopped"), *verdict = value_of(text, "verdict");
-    char *cpu = value_of(text, "cpu_seconds"), *forks = value_of(text, "forks");
+    char *cpu = value_of(text, "cpu_seconds"), *forks = value_of(text, "forks"), *unwritten = value_of(text, "unwritten");
 
     split_pair(text, "bytes", &bytes[0], &bytes[1]);
     split_pair(text, "preemptions", &preemptions[0], &preemptions[1]);
     split_pair(text, "steps", &steps[0], &steps[1]);
     if (settings->json) {
-        char *n[] = { bytes[0], bytes[1], preemptions[0], preemptions[1], steps[0], steps[1], probes, forks, seconds, cpu };
+        char *n[] = { bytes[0], bytes[1], preemptions[0], preemptions[1], steps[0], steps[1], probes, forks,
+                      seconds,  cpu,      unwritten };
 
         for (size_t i = 0; i < G_N_ELEMENTS(n); i++) {
             n[i] = g_strconcat("#", n[i], NULL);
@@ -88,7 +89,7 @@ static void print_result(const Settings *settings, const Subject *subject, const
         table_print_object("file", subject->path, "output", settings->output, "flavour", flavour, "verdict", verdict, "key", key,
                            "summary", summary, "bytes_before", n[0], "bytes", n[1], "preemptions_before", n[2], "preemptions",
                            n[3], "steps_before", n[4], "steps", n[5], "probes", n[6], "forks", n[7], "seconds", n[8],
-                           "cpu_seconds", n[9], "stopped", stopped, NULL);
+                           "cpu_seconds", n[9], "records_unwritten", n[10], "stopped", stopped, NULL);
         for (size_t i = 0; i < G_N_ELEMENTS(n); i++) {
             g_free(n[i]);
         }
@@ -99,6 +100,10 @@ static void print_result(const Settings *settings, const Subject *subject, const
                plural(preemptions[1]), steps[1], cli_plain());
         printf("  %s probes in %s s, flavour %s%s\n", probes, seconds, flavour,
                strcmp(stopped, "yes") == 0 ? "; stopped: this is the best so far" : "");
+        if (strcmp(unwritten, "0") != 0) {
+            printf("  the smallest schedule takes %s records, more than an input holds: it keeps the plan that it came with\n",
+                   unwritten);
+        }
         printf("  %s, its report in %s.txt\n", settings->output, settings->output);
         print_others(text);
     }
@@ -115,6 +120,7 @@ static void print_result(const Settings *settings, const Subject *subject, const
     g_free(verdict);
     g_free(cpu);
     g_free(forks);
+    g_free(unwritten);
 }
 
 /* The result is the same finding in the flavour where it was found. */

@@ -6,7 +6,8 @@
  *             255: the hard one and then the easy one
  * The second byte chooses the hard one:  0: an update is lost  1: two mutexes are taken in both orders  2: a pointer is used before it is set
  *              3: memory is used after it was freed  4: both threads wait for the update that was lost, for ever; else one of them does what it
- *              does then too, but for a fifth of the steps that an execution may have
+ *              does then too, but for a fifth of the steps that an execution may have  5: the threads take turns more often than an input has
+ *              records for
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -14,10 +15,10 @@
 #include "core/atomic.h"
 #include "fuzz/fuzz.h"
 
-enum { HARD_UPDATE, HARD_LOCKS, HARD_POINTER, HARD_FREED, HARD_ENDLESS, HARD_COUNT };
-enum { LONG = 40000 };
+enum { HARD_UPDATE, HARD_LOCKS, HARD_POINTER, HARD_FREED, HARD_ENDLESS, HARD_TURNS, HARD_COUNT };
+enum { LONG = 40000, TURNS = 40, TRIES = 400 };
 
-static int counter;
+static int counter, turn;
 static int *pointer;
 static pthread_mutex_t first = PTHREAD_MUTEX_INITIALIZER, second = PTHREAD_MUTEX_INITIALIZER;
 
@@ -45,6 +46,16 @@ static void wait_for_both(unsigned least)
     }
 }
 
+static void take_turns(int mine)
+{
+    for (unsigned i = 0; i < TRIES; i++) {
+        if (qatomic_read(&turn) == mine) {
+            add_one();
+            qatomic_set(&turn, !mine);
+        }
+    }
+}
+
 static void *other_thread(void *opaque)
 {
     unsigned hard = *(unsigned *)opaque;
@@ -63,6 +74,9 @@ static void *other_thread(void *opaque)
     case HARD_POINTER:
         use_pointer();
         break;
+    case HARD_TURNS:
+        take_turns(1);
+        break;
     default:
         qatomic_read(&counter);
         free(qatomic_xchg(&pointer, pointer));
@@ -76,7 +90,7 @@ static void hard_bug(unsigned hard)
     int *memory = calloc(1, sizeof(*memory));
     pthread_t thread;
 
-    counter = 0;
+    counter = turn = 0;
     pointer = hard == HARD_FREED ? memory : NULL;
     pthread_create(&thread, NULL, other_thread, &hard);
     switch (hard) {
@@ -93,6 +107,9 @@ static void hard_bug(unsigned hard)
     case HARD_POINTER:
         qatomic_set(&pointer, memory);
         break;
+    case HARD_TURNS:
+        take_turns(0);
+        break;
     default:
         for (int i = 0; i < 3; i++) {
             use_pointer();
@@ -104,6 +121,7 @@ static void hard_bug(unsigned hard)
         free(memory);
     }
     fuzz_check(hard != HARD_UPDATE || counter == 2);
+    fuzz_check(hard != HARD_TURNS || counter < TURNS);
 }
 
 static void easy_bug(void)
