@@ -12,18 +12,20 @@
  * Runs each file N times and prints one line a file: verdict, trace hash, steps. Two runs of a file that differ are the verdict
  * `nondeterminism`. A finding spoils the process: further runs of the file are made in processes of their own, and for the files after it
  * the program executes itself (where each execution is a fork, neither). A sanitizer or a crash ends the process, and what comes after that
- * file is not run. No fuzzing engine is linked: any compiler can build this.
+ * file is not run; a line says so. No fuzzing engine is linked: any compiler can build this.
  * Exit status: 0 no finding, 1 findings, 2 could not run.
  */
 #include <errno.h>
 #include <glib.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fuzz/crash.h"
 #include "fuzz/driver.h"
 #include "fuzz/facts.h"
 #include "fuzz/forked.h"
@@ -384,6 +386,46 @@ static int describe_all(void)
     return status;
 }
 
+/* What a sanitizer or a signal ends takes the files after it along. */
+static struct {
+    const char *file;
+    guint after;
+} running;
+
+static void tell_rest(void)
+{
+    if (running.after && !forked_is_child()) {
+        sched_passthrough_begin();
+        fprintf(stderr, "%s: %s ended the process: %u file%s after it %s not run\n", program, running.file, running.after,
+                running.after == 1 ? "" : "s", running.after == 1 ? "is" : "are");
+    }
+}
+
+static void on_crash(int number)
+{
+    tell_rest();
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void expect_death(void)
+{
+    static const int signals[] = FUZZ_CRASH_SIGNALS;
+    const struct sigaction action = { .sa_handler = on_crash, .sa_flags = SA_ONSTACK | SA_NODEFER };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(signals); i++) {
+        struct sigaction before;
+
+        sigaction(signals[i], NULL, &before);
+        if (!(before.sa_flags & SA_SIGINFO) && before.sa_handler == SIG_DFL) { /* no sanitizer's, which calls back */
+            sigaction(signals[i], &action, NULL);
+        }
+    }
+    if (__sanitizer_set_death_callback) {
+        __sanitizer_set_death_callback(tell_rest);
+    }
+}
+
 static int run_all(void)
 {
     GPtrArray *files = g_ptr_array_new_with_free_func(g_free);
@@ -401,7 +443,11 @@ static int run_all(void)
         done = read_resume(files->len);
     }
     while (done < files->len) {
-        bool silent = run_file(files->pdata[done++]);
+        bool silent;
+
+        running.file = files->pdata[done++];
+        running.after = files->len - done;
+        silent = run_file(running.file);
 
         if (!silent && !driver_program.forks && done < files->len) { /* a fork has taken with it what the finding left behind */
             go_on_in_a_fresh_process(done, files->len);
@@ -502,6 +548,7 @@ __attribute__((weak)) int main(int argc, char **argv)
         return 2;
     }
     warm_up();
+    expect_death();
     if (describe || minimized || facts) {
         probe_init();
     }

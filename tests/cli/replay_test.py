@@ -12,6 +12,7 @@ import kit
 
 REPLAY = kit.BUILD / "plain" / "fuzz" / "graph_lock-replay"
 EVERY = kit.BUILD / "plain" / "tests" / "cli" / "every_verdict-replay"
+BROKEN = (15, 16, 17)  # the first bytes of what ends the process: a trap, a fault in malloc(), libc's abort()
 VERDICTS = 9  # the first bytes; the last of them is silent without a sanitizer
 
 
@@ -46,6 +47,20 @@ class ReplayTest(kit.FolderTest):
         status, out, err = kit.call(REPLAY, full, self.folder / "none")
         self.assertEqual(status, 2, err)
         self.assertRegex(out, r"empty verdict=none ")
+
+    def test_a_crash_and_files_after_it(self):
+        for byte in BROKEN:
+            with self.subTest(byte=byte):
+                folder = self.folder / f"{byte}"
+                folder.mkdir()
+                for name, first in (("1", 0), ("2", byte), ("3", 0), ("4", 0)):
+                    (folder / name).write_bytes(bytes([first, 0, 0]))
+                status, out, err = kit.call(EVERY, "-q", folder)
+                self.assertNotIn(status, (0, 2), err)
+                self.assertEqual([line.split()[0] for line in out.splitlines()], [str(folder / "1")], err)
+                self.assertIn(f"{EVERY}: {folder / '2'} ended the process: 2 files after it are not run", err.splitlines())
+                err = kit.call(EVERY, "-q", folder / "2")[2]
+                self.assertNotIn("not run", err)
 
     def test_a_folder_with_findings(self):
         """One file's finding is no other's: each has the line that it has alone, good ones among them."""
