@@ -28,6 +28,7 @@ typedef struct Shared {
     /* to the child */
     uint64_t executions;
     bool learning;
+    bool no_step; /* it is known to end so */
     size_t size;
     uint8_t data[INPUT_BYTES_MAX];
     uint64_t stop_before; /* 0: nowhere */
@@ -197,6 +198,7 @@ static void execute_order(void)
     executions = shared->executions;
     sched_set_learning(shared->learning);
     stop_before = shared->stop_before;
+    sched_expect_no_step(shared->no_step);
     execute();
 }
 
@@ -250,7 +252,9 @@ static void execute_elsewhere(void)
     shared->size = last_size;
     shared->executions = executions;
     shared->learning = sched_learning();
+    shared->no_step = false;
     execute_in_a_child(FORKED_REWOUND);
+    shared->no_step = last_result->outcome == SCHED_NO_STEP;
     if (last_verdict.verdict != CHECK_NONE) {
         confirm();
     }

@@ -19,7 +19,7 @@
 #include "sched/engine.h"
 
 #define SIGNAL_STACK_BYTES (256u << 10)
-#define TICK_S             (SCHED_NO_STEP_S / 2)
+#define TICK_S             1
 
 static struct sigaction previous[2];
 static const int signals[2] = { SIGSEGV, SIGBUS };
@@ -69,6 +69,12 @@ static struct {
     uint64_t execution, steps;
     unsigned ticks; /* since it took its last step */
 } watched;
+static unsigned no_step_s = SCHED_NO_STEP_S;
+
+void sched_expect_no_step(bool expected)
+{
+    no_step_s = expected ? SCHED_NO_STEP_AGAIN_S : SCHED_NO_STEP_S;
+}
 
 static void on_tick(int signal_number, siginfo_t *info, void *context)
 {
@@ -87,7 +93,7 @@ static void on_tick(int signal_number, siginfo_t *info, void *context)
         watched.ticks = 0;
         return;
     }
-    if (++watched.ticks * TICK_S < SCHED_NO_STEP_S) {
+    if (++watched.ticks * TICK_S < no_step_s) {
         return;
     }
     watched.ticks = 0;

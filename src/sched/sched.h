@@ -54,7 +54,8 @@ typedef enum SchedWake {
     SCHED_SPURIOUS, /* by the experiment at quiescence; only where spurious_ok */
 } SchedWake;
 
-#define SCHED_NO_STEP_S 10u /* seconds of processor time, at least; at most half as much again */
+#define SCHED_NO_STEP_S       10u /* seconds of processor time, at least; at most one more */
+#define SCHED_NO_STEP_AGAIN_S 2u  /* the same, where the execution is known to end so: sched_expect_no_step() */
 
 /* How an execution ended. check/ turns these into verdicts. */
 typedef enum SchedOutcome {
@@ -382,6 +383,8 @@ void sched_install_fault_handler(void);
 void sched_before_others(void (*function)(void));
 void sched_start_clock(void);
 void sched_stop_clock(void);
+/* Is the next execution the repetition of one that ended with SCHED_NO_STEP? Then it ends sooner, at the same step. Between executions. */
+void sched_expect_no_step(bool expected);
 
 /* What executions record and learn is from now on shared with children of this process: an execution in a child leaves its trace and what
  * the mutator learns from it with the parent, once the child has called sched_share_publish() and the parent sched_share_collect(). Between

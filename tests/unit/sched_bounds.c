@@ -1,6 +1,7 @@
 /*
  * Every execution ends: step bound, spin loops, recursion, guard pages.
  */
+#include <sys/resource.h>
 #include <sys/time.h>
 
 #include "sched_kit.h"
@@ -231,6 +232,14 @@ static void spin_body(void *unused)
     kit_join(kit_spawn(spin_without_points, unused));
 }
 
+static double user_seconds(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_utime.tv_sec + (double)usage.ru_utime.tv_usec * 1e-6;
+}
+
 /* Also where the process has had many executions: the clock is of the last step. And each time with the same trace. */
 static void test_no_step(void)
 {
@@ -238,16 +247,22 @@ static void test_no_step(void)
     const SchedPlan plan = { 0 };
     uint64_t hash = 0;
 
-    setitimer(ITIMER_VIRTUAL, &faster, NULL); /* the same number of ticks, a hundredth of the time */
-    for (unsigned i = 0; i < 2; i++) {
-        const SchedResult *result = sched_run(spin_body, NULL, &plan, NULL);
+    setitimer(ITIMER_VIRTUAL, &faster, NULL); /* the same number of ticks, a twentieth of the time */
+    for (unsigned i = 0; i < 3; i++) {
+        double started = user_seconds(), wanted = (i < 2 ? SCHED_NO_STEP_S : SCHED_NO_STEP_AGAIN_S) / 20.0;
+        const SchedResult *result;
 
+        sched_expect_no_step(i == 2);
+        result = sched_run(spin_body, NULL, &plan, NULL);
+        g_assert_cmpfloat(user_seconds() - started, >=, wanted * 0.9);
+        g_assert_cmpfloat(user_seconds() - started, <=, wanted + 3 / 20.0);
         g_assert_cmpint(result->outcome, ==, SCHED_NO_STEP);
         g_assert_true(result->culprit == sched_thread_by_id(1));
         g_assert_true(i == 0 || hash == result->trace_hash);
         hash = result->trace_hash;
         kit_run_done(spin_with_yield, NULL, &plan);
     }
+    sched_expect_no_step(false);
     sched_start_clock();
 }
 
