@@ -9,6 +9,7 @@
 #include "os/heap.h"
 
 #include <malloc.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -65,7 +66,7 @@ typedef struct Apart {
 } Apart;
 
 static char *apart; /* where libc's heap was left */
-static size_t apart_used;
+static _Atomic size_t apart_used;
 
 void os_heap_leave(void)
 {
@@ -86,12 +87,13 @@ static bool is_apart(const void *block)
 static void *take_apart(size_t bytes)
 {
     size_t whole = (bytes + sizeof(Apart) + STEP - 1) / STEP * STEP;
-    Apart *taken = (Apart *)(apart + apart_used);
+    size_t from;
+    Apart *taken;
 
-    if (bytes > OS_HEAP_APART_BYTES || whole > OS_HEAP_APART_BYTES - apart_used) {
+    if (bytes > OS_HEAP_APART_BYTES || (from = atomic_fetch_add(&apart_used, whole)) + whole > OS_HEAP_APART_BYTES) {
         return NULL;
     }
-    apart_used += whole;
+    taken = (Apart *)(apart + from);
     taken->bytes = bytes;
     return taken->block;
 }
