@@ -212,14 +212,20 @@ def _put_headers(place):
             copy.write_bytes(text)
 
 
+NO_ENGINE = "-fsanitize=fuzzer-no-link"  # what coverage needs of a runtime
+
+
 def configure_options(source, place, flavour):
     flags, compiler = "-fno-omit-frame-pointer -fno-optimize-sibling-calls -Wno-shadow", compiler_of(flavour)
+    link = ""
     if flavour in SIMULATED:
-        flags += " -fsanitize=fuzzer-no-link"
+        # Which edges were taken, and no more, as for the core: comparisons and depths of stacks say nothing about a schedule.
+        flags += " -fsanitize-coverage=inline-8bit-counters,pc-table"
+        link = NO_ENGINE
         compiler += f" -iquote {place / OUR_HEADERS} -I{place / OUR_HEADERS}"
     if flavour == "tsan":
         flags += f" -fsanitize-ignorelist={LANE / 'tsan.ignore'}"
-    options = [f"--python={_python()}", f"--cc={compiler}", "--host-cc=clang-19", *CONFIGURE, f"--extra-cflags={flags}"]
+    options = [f"--python={_python()}", f"--cc={compiler}", "--host-cc=clang-19", *CONFIGURE, f"--extra-cflags={flags}", f"--extra-ldflags={link}"]
     with contextlib.suppress(OSError):
         known = (source / OPTIONS).read_text("utf-8", "replace")
         options += [f"--enable-{name}" for name in FEATURES if f"--enable-{name})" in known]
@@ -378,7 +384,7 @@ def _our_link(link, main_object, ours, output, flavour, replay):
             result += ["-o", output]
         elif word == main_object:
             result += ours
-        elif word == "-fsanitize=fuzzer-no-link" and not replay:
+        elif word == NO_ENGINE and not replay:
             result.append("-fsanitize=fuzzer")
         elif not word.startswith("@") and word != "-Wl,--no-undefined":
             result.append(word)
