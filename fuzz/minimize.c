@@ -7,7 +7,7 @@
  *  4. Records left out until each one is needed.
  *  5. Bytes of the scenario deleted, zeroed, lowered; then the finding is looked for in simpler scenarios; again, until nothing helps.
  *  6. Fewer preemptions by other records; lower numbers; fewer steps.
- *  7. Where it takes more records than an input holds even so: the passes again under the plan that it came with, which keeps a part of the time.
+ *  7. Where it takes more records than an input holds even so: the passes again under the plan that it came with; a part of the time is kept for it.
  *  8. Findings of other kinds that probes met are shrunk until an input can hold them, and saved beside.
  */
 #include "fuzz/minimize.h"
