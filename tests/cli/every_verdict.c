@@ -240,10 +240,10 @@ CULPRIT void culprit_traps(void)
 CULPRIT void culprit_writes_to_freed(void)
 {
     enum { LARGE = 5000 };
-    uintptr_t *volatile block = malloc(LARGE);
+    volatile uintptr_t *volatile block = malloc(LARGE);
     void *volatile barrier = malloc(LARGE), *volatile other;
 
-    free(block);
+    free((void *)block);
     block[0] = block[1] = sizeof(*block);
     other = malloc(2 * LARGE); /* looks through what is free */
     free(other);
@@ -255,7 +255,7 @@ CULPRIT void culprit_writes_behind(void)
 {
     enum { LARGE = 100000, WORDS = 4 }; /* no free block is as large */
     size_t words = LARGE / sizeof(uintptr_t);
-    uintptr_t *volatile block = malloc(LARGE);
+    volatile uintptr_t *volatile block = malloc(LARGE);
     void *volatile more;
 
     for (size_t i = words; i < words + WORDS; i++) {

@@ -114,7 +114,7 @@ static bool is_filled(const unsigned char *block, unsigned char with, size_t byt
 
 static void use_what_was_left(void)
 {
-    unsigned char *old = malloc(SMALL), *grown, *clear, *again;
+    unsigned char *volatile old = malloc(SMALL), *volatile grown, *clear, *again; /* volatile: used after they were given back */
 
     memset(old, 1, SMALL);
     os_heap_leave();
