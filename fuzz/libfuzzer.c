@@ -80,7 +80,6 @@ static void add_default_flags(int *argc, char ***argv)
  * The driver warms up with the empty input before libFuzzer is ready to keep one. What a sanitizer or a signal ends there is kept here,
  * under the name that libFuzzer would give it: else what the plainest scenario finds would be a process that does not start.
  */
-static const int crash_signals[] = FUZZ_CRASH_SIGNALS;
 static char *empty_path;
 
 static void keep_empty_input(void)
@@ -107,22 +106,14 @@ static void keep_empty_input(void)
 static void keep_and_die(int number)
 {
     keep_empty_input();
-    raise(number); /* by SA_RESETHAND that ends the process */
+    signal(number, SIG_DFL);
+    raise(number);
 }
 
 /* A sanitizer that has a handler of its own calls back. */
 static void catch_crashes(bool on)
 {
-    struct sigaction action = { .sa_handler = on ? keep_and_die : SIG_DFL, .sa_flags = SA_ONSTACK | SA_RESETHAND | SA_NODEFER };
-
-    for (size_t i = 0; i < G_N_ELEMENTS(crash_signals); i++) {
-        struct sigaction old;
-
-        sigaction(crash_signals[i], NULL, &old);
-        if (!(old.sa_flags & SA_SIGINFO) && old.sa_handler == (on ? SIG_DFL : keep_and_die)) {
-            sigaction(crash_signals[i], &action, NULL);
-        }
-    }
+    crash_replace(on ? SIG_DFL : keep_and_die, on ? keep_and_die : SIG_DFL);
     if (__sanitizer_set_death_callback) {
         __sanitizer_set_death_callback(on ? keep_empty_input : NULL);
     }

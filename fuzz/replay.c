@@ -410,17 +410,7 @@ static void on_crash(int number)
 
 static void expect_death(void)
 {
-    static const int signals[] = FUZZ_CRASH_SIGNALS;
-    const struct sigaction action = { .sa_handler = on_crash, .sa_flags = SA_ONSTACK | SA_NODEFER };
-
-    for (size_t i = 0; i < G_N_ELEMENTS(signals); i++) {
-        struct sigaction before;
-
-        sigaction(signals[i], NULL, &before);
-        if (!(before.sa_flags & SA_SIGINFO) && before.sa_handler == SIG_DFL) { /* no sanitizer's, which calls back */
-            sigaction(signals[i], &action, NULL);
-        }
-    }
+    crash_replace(SIG_DFL, on_crash);
     if (__sanitizer_set_death_callback) {
         __sanitizer_set_death_callback(tell_rest);
     }
