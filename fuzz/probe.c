@@ -26,13 +26,15 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "fuzz/crash.h"
 #include "fuzz/probe_text.h"
 #include "fuzz/program.h"
 #include "fuzz/rewind.h"
 #include "report/symbolize.h"
+#include "report/unwinder.h"
 #include "sched/learn.h"
 
-enum { DEVIATIONS_MAX = 8192, PCS_MAX = 4096, CRASH_FRAMES_MAX = 3, OUTPUT_BYTES_MAX = 1 << 16 };
+enum { DEVIATIONS_MAX = 8192, PCS_MAX = 4096, CRASH_FRAMES_MAX = 64, CRASH_FUNCTIONS = 3, OUTPUT_BYTES_MAX = 1 << 16 };
 #define PATIENCE_S 60u /* for one execution: its steps are bounded, but not what it does between two of them */
 
 typedef struct Shared {
@@ -41,7 +43,7 @@ typedef struct Shared {
     bool finished;    /* result holds; false: the process ended in the middle */
     bool finding;
     int signal;       /* that ended the program; 0: none */
-    uintptr_t crash_pcs[CRASH_FRAMES_MAX];
+    uintptr_t crash_pcs[CRASH_FRAMES_MAX]; /* innermost first, of a return address the one before; after the last: 0 */
     ProbeResult result;
     SchedOverride deviations[DEVIATIONS_MAX];
     size_t pc_count;
@@ -79,18 +81,41 @@ static void before_sanitizer_report(void)
     note_execution(sched_result_so_far());
 }
 
-/* Return addresses by the chain of frame pointers, as far as it stays on a stack of the program's. */
+/* By the chain of frame pointers, as far as it stays on a stack of the program's. */
 static void note_frames(uintptr_t pc, const uintptr_t *frame)
 {
     shared->crash_pcs[0] = pc;
     for (unsigned i = 1; i < CRASH_FRAMES_MAX && sched_is_stack((uintptr_t)frame) && frame[1]; i++) {
         const uintptr_t *next = (const uintptr_t *)frame[0];
 
-        shared->crash_pcs[i] = frame[1];
+        shared->crash_pcs[i] = frame[1] - 1;
         if (next <= frame) {
             break;
         }
         frame = next;
+    }
+}
+
+/* libc has no frame pointers, so that the unwinder is asked as well; it may crash itself, on a stack that is broken: then what is noted already holds. */
+static void note_crash(const greg_t *registers)
+{
+    static ReportPcs all; /* from here on, past the signal */
+    uintptr_t pc = (uintptr_t)registers[REG_RIP];
+    unsigned first = 0;
+
+    if (pc == 0 && sched_is_stack((uintptr_t)registers[REG_RSP])) {
+        pc = *(const uintptr_t *)registers[REG_RSP] - 1; /* NULL was called: by whom */
+    }
+    note_frames(pc, (const uintptr_t *)registers[REG_RBP]);
+    report_unwind_here(&all);
+    while (first < all.count && all.at[first] != pc) {
+        first++;
+    }
+    if (first < all.count) {
+        unsigned count = MIN(all.count - first, CRASH_FRAMES_MAX);
+
+        memset(shared->crash_pcs, 0, sizeof(shared->crash_pcs));
+        memcpy(shared->crash_pcs, all.at + first, count * sizeof(all.at[0]));
     }
 }
 
@@ -102,7 +127,7 @@ static void on_crash(int number, siginfo_t *info, void *context)
     sched_passthrough_begin(); /* abort() comes here from inside of an execution */
     shared->signal = number;
     note_execution(sched_result_so_far());
-    note_frames((uintptr_t)machine->uc_mcontext.gregs[REG_RIP], (const uintptr_t *)machine->uc_mcontext.gregs[REG_RBP]);
+    note_crash(machine->uc_mcontext.gregs);
     syscall(SYS_exit_group, 0);
 }
 
@@ -162,27 +187,68 @@ static void child(const Recipe *recipes, unsigned first, unsigned count)
 
 /* ---- in the parent */
 
-/* The functions where it happened, innermost first, as one word. */
-static void name_crash(char *text, size_t size)
+/*
+ * Not libc's or GLib's, and not our malloc(), which stands in front of libc's: where in there a broken heap is met depends on all that was
+ * allocated before.
+ */
+static bool is_programs(const ReportFrame *frame)
 {
-    size_t used = 0;
+    const char *program = report_function_at((uintptr_t)is_programs)->module;
 
-    text[0] = '\0';
-    for (unsigned i = 0; i < CRASH_FRAMES_MAX && shared->crash_pcs[i] && used < size; i++) {
-        const ReportFrame *frame = report_function_at(shared->crash_pcs[i] - (i > 0));
+    return strcmp(frame->module, program) == 0 && !(frame->file && g_str_has_prefix(frame->file, "src/os/"));
+}
 
-        if (frame->file && strncmp(frame->file, "fuzz/", strlen("fuzz/")) == 0) {
+/* The functions of the program where it happened, innermost first, as one word; where there are none, the innermost function. Free it. */
+static char *name_crash(void)
+{
+    GString *named = g_string_new(NULL);
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < CRASH_FRAMES_MAX && shared->crash_pcs[i] && count < CRASH_FUNCTIONS; i++) {
+        const ReportFrame *frame = report_function_at(shared->crash_pcs[i]);
+
+        if (frame->file && g_str_has_prefix(frame->file, "fuzz/")) {
             break;
         }
-        used += (size_t)snprintf(text + used, size - used, "%s%s", used ? "," : "", frame->function);
+        if (is_programs(frame)) {
+            g_string_append_printf(named, "%s%s", count++ ? "," : "", frame->function);
+        }
     }
+    if (!count && shared->crash_pcs[0]) {
+        g_string_append(named, report_function_at(shared->crash_pcs[0])->function);
+    }
+    return g_string_free(named, FALSE);
+}
+
+/* The summary: "crash: Segmentation fault in f,g", and " (below it: _int_malloc of libc.so.6)" where it was there. */
+static void describe_crash(int number, ProbeResult *to)
+{
+    const ReportFrame *innermost = shared->crash_pcs[0] ? report_function_at(shared->crash_pcs[0]) : NULL;
+    char *functions = name_crash();
+    GString *summary = g_string_new(NULL);
+
+    g_strlcpy(to->verdict, number == SIGALRM ? "timeout" : "crash", sizeof(to->verdict));
+    snprintf(to->key, sizeof(to->key), "%s signal=%d stack=%s", to->verdict, number, functions);
+    g_string_printf(summary, "%s: %s", to->verdict,
+                    number == SIGALRM ? "no end within a minute"
+                    : number          ? strsignal(number)
+                                      : "the process ended");
+    if (functions[0]) {
+        g_string_append_printf(summary, " in %s", functions);
+    }
+    if (innermost && !is_programs(innermost) && strcmp(innermost->function, functions) != 0) {
+        g_string_append_printf(summary, " (below it: %s of %s)", innermost->function, innermost->module);
+    }
+    g_strlcpy(to->summary, summary->str, sizeof(to->summary));
+    g_string_free(summary, TRUE);
+    g_free(functions);
 }
 
 /* The child ended in the middle of an execution: what does that say? */
 static void judge_end(int status)
 {
     ProbeResult *to = &shared->result;
-    char text[OUTPUT_BYTES_MAX], functions[256], *named;
+    char text[OUTPUT_BYTES_MAX], *named;
     ssize_t length = pread(output, text, sizeof(text) - 1, 0);
     int number = shared->signal ? shared->signal : WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     bool said;
@@ -195,14 +261,7 @@ static void judge_end(int status)
     if (said) {
         return;
     }
-    name_crash(functions, sizeof(functions));
-    g_strlcpy(to->verdict, number == SIGALRM ? "timeout" : "crash", sizeof(to->verdict));
-    snprintf(to->key, sizeof(to->key), "%s signal=%d stack=%s", to->verdict, number, functions);
-    snprintf(to->summary, sizeof(to->summary), "%s: %s%s%s", to->verdict,
-             number == SIGALRM ? "no end within a minute"
-             : number          ? strsignal(number)
-                               : "the process ended",
-             functions[0] ? " in " : "", functions);
+    describe_crash(number, to);
 }
 
 static void fork_child(const Recipe *recipes, unsigned first, unsigned count)
@@ -333,7 +392,7 @@ void probe_prepare(char **argv)
 
 void probe_init(void)
 {
-    static const int crashes[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT };
+    static const int crashes[] = FUZZ_CRASH_SIGNALS;
     struct sigaction action = { .sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -48,6 +48,8 @@ class BrokenHeapTest(kit.FolderTest):
                 path = self.input(byte)
                 found = kit.describe(kit.BUILD / "plain" / "tests" / "cli" / "every_verdict-replay", path)[str(path)]
                 self.assertEqual(found["verdict"], "crash", found)
+                self.assertRegex(found["key"], rf"^crash signal=[0-9]+ stack={culprit}\b")  # not where in libc it was found
+                self.assertIn(" of libc.so", found["summary"])
 
 
 if __name__ == "__main__":

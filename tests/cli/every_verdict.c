@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -234,6 +235,26 @@ CULPRIT void culprit_traps(void)
     __builtin_trap();
 }
 
+/* ---- a crash whose innermost frame is none of the program's */
+
+CULPRIT void culprit_calls_null(void)
+{
+    void (*volatile function)(void) = NULL;
+
+    function();
+    counter++;
+}
+
+CULPRIT void culprit_copies_from_null(void)
+{
+    const char *volatile from = NULL;
+    char to[2 * BYTES];
+    volatile size_t length = sizeof(to);
+
+    memcpy(to, from, length);
+    counter += to[0];
+}
+
 /* ---- a heap that is broken: libc finds it while it holds its lock. Blocks of libc's own malloc(): a sanitizer's keeps its books elsewhere. */
 
 /* A free block's links: malloc() follows them. */
@@ -285,6 +306,8 @@ static void run(FuzzInput *in)
         culprit_traps,
         culprit_writes_to_freed,
         culprit_writes_behind,
+        culprit_calls_null,
+        culprit_copies_from_null,
     };
     unsigned bug = fuzz_byte(in);
 

@@ -13,6 +13,7 @@ import kit
 REPLAY = kit.BUILD / "plain" / "fuzz" / "graph_lock-replay"
 EVERY = kit.BUILD / "plain" / "tests" / "cli" / "every_verdict-replay"
 BROKEN = (15, 16, 17)  # the first bytes of what ends the process: a trap, a fault in malloc(), libc's abort()
+CRASHES = {15: "culprit_traps", 18: "culprit_calls_null", 19: "culprit_copies_from_null"}
 VERDICTS = 9  # the first bytes; the last of them is silent without a sanitizer
 
 
@@ -47,6 +48,15 @@ class ReplayTest(kit.FolderTest):
         status, out, err = kit.call(REPLAY, full, self.folder / "none")
         self.assertEqual(status, 2, err)
         self.assertRegex(out, r"empty verdict=none ")
+
+    def test_a_crash_is_named_after_the_program_s_functions(self):
+        """Not after libc's, nor after NULL."""
+        for byte, culprit in CRASHES.items():
+            with self.subTest(culprit=culprit):
+                path = self.file(f"crash-{byte}", bytes([byte, 0, 0]))
+                found = kit.describe(EVERY, path)[str(path)]
+                self.assertRegex(found["key"], rf"^crash signal=[0-9]+ stack={culprit},run$")
+                self.assertIn(f" in {culprit},run", found["summary"])
 
     def test_a_crash_and_files_after_it(self):
         for byte in BROKEN:
