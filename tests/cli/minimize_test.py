@@ -4,6 +4,8 @@ The minimizer on a target with several bugs (two_bugs.c): it never slips from on
     python3 -m unittest discover -s tests/cli -p '*_test.py'
 """
 
+import json
+import re
 import signal
 import subprocess
 import time
@@ -101,6 +103,19 @@ class MinimizeTest(kit.FolderTest):
         self.assertGreater(int(result["unwritten"]), RECORDS_MAX)
         self.assertEqual(result["rewritten"], "no")
         self.assertLess(small.stat().st_size, len(JUNK) + len(kit.plan(0)))
+
+    def test_the_command_says_of_more_records_than_an_input_holds(self):
+        path, _ = self.input(self.program(), "turns", 197, "hard_bug")
+        programs = self.folder / "build" / "plain" / "fuzz"
+        programs.mkdir(parents=True)
+        (programs / "graph_lock-replay").symlink_to(self.program())  # a name that the command knows
+        options = ("minimize", "--force", "--target", "graph_lock", "--flavour", "plain", path)
+        status, out, err = self.wakefuzz(*options, WAKEFUZZ_BUILD=str(self.folder / "build"))
+        said = re.search(r"takes (\d+) records, more than an input holds", out)
+        self.assertTrue(status == 0 and said, (out, err))
+        status, out, err = self.wakefuzz(*options, "--json", WAKEFUZZ_BUILD=str(self.folder / "build"))
+        self.assertEqual(json.loads(out)["records_unwritten"], int(said[1]), err)
+        self.assertGreater(int(said[1]), RECORDS_MAX)
 
     def test_same_input_gives_the_same_result(self):
         program = self.program()

@@ -344,7 +344,7 @@ class LaneTest(unittest.TestCase):
         self.assertEqual(sorted(tree.rglob("*")), before)
 
 
-# Its input: 0 good, 1 an assertion, 2 a null pointer, 3 what libc aborts for.
+# Its input: 0 good, 1 an assertion, 2 a null pointer, 3 what libc aborts for, 4 a fault inside of malloc(), whose lock is held.
 STAND_IN = """
 #include <pthread.h>
 #include <stdlib.h>
@@ -374,6 +374,15 @@ static void run(FuzzInput *in)
 
         free(block);
         free(block);
+    } else if (kind == 4) {
+        uintptr_t *volatile block = malloc(5000);
+        void *volatile barrier = malloc(5000), *volatile other;
+
+        free(block);
+        block[0] = block[1] = 8; /* the links of a free block */
+        other = malloc(10000);
+        free(other);
+        free(barrier);
     }
 }
 const DriverProgram driver_program = { .forks = true, .init = init, .run = run_program };
@@ -392,7 +401,7 @@ class LinkTest(unittest.TestCase):
         cls.addClassCleanup(cls.place.cleanup)
         cls.folder = pathlib.Path(cls.place.name)
         (cls.folder / "stand_in.c").write_text(STAND_IN, "ascii")
-        for number, name in enumerate(("good", "assertion", "segv", "double-free")):
+        for number, name in enumerate(("good", "assertion", "segv", "double-free", "broken-heap")):
             (cls.folder / name).write_bytes(bytes([number]) * 64)  # the plan is read from the end
         glib = subprocess.run(["pkg-config", "--cflags", "--libs", "glib-2.0"], check=True, capture_output=True, encoding="utf-8")
         for program, engine, more in (("stand_in-replay", "replay.c", []), ("stand_in", "libfuzzer.c", ["-fsanitize=fuzzer"])):
@@ -426,6 +435,8 @@ class LinkTest(unittest.TestCase):
     def test_what_a_child_did_before_a_signal_is_told(self):
         for program, file, said in (("stand_in", "segv", "UndefinedBehaviorSanitizer: SEGV"),
                                     ("stand_in", "double-free", "free(): double free detected"),
+                                    ("stand_in", "broken-heap", "UndefinedBehaviorSanitizer: SEGV"),
+                                    ("stand_in-replay", "broken-heap", "ended by signal 11"),
                                     ("stand_in-replay", "segv", "ended by signal 11"),  # it is linked without a sanitizer's runtime
                                     ("stand_in-replay", "double-free", "free(): double free detected")):
             with self.subTest(program=program, file=file):
