@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "fuzz/forked.h"
+#include "fuzz/plain_access.h"
 #include "fuzz/program.h"
 #include "os/heap.h"
 #include "os/os.h"
@@ -463,6 +464,7 @@ void driver_init(void)
     os_init();
     check_init();
     sched_set_namer(driver_program.forks ? forked_namer : report_site_namer);
+    plain_access_init();
     if (driver_program.forks) {
         shared = forked_alloc(sizeof(*shared));
         if (sched_share_with_children()) {

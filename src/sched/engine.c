@@ -185,6 +185,9 @@ void sched_set_stop_step(void)
     if (engine.watch_count && *engine.watched_steps < engine.stop_step) {
         engine.stop_step = *engine.watched_steps;
     }
+    if (engine.open_store) {
+        engine.stop_step = 0;
+    }
 }
 
 const SchedResult *sched_result_so_far(void)
@@ -215,6 +218,7 @@ static void begin_limits(const SchedLimits *limits)
     }
     engine.watched_steps = engine.all_watched_steps;
     engine.watch_count = engine.all_watch_count;
+    engine.open_store = 0;
     sched_set_stop_step();
     engine.limits.time_ns = engine.limits.time_ns ? engine.limits.time_ns : TIME_DEFAULT_NS;
     engine.limits.late_ns = engine.limits.late_ns ? engine.limits.late_ns : LATE_DEFAULT_NS;

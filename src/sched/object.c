@@ -9,7 +9,7 @@
  */
 #include <string.h>
 
-#include "sched/internal.h"
+#include "sched/engine.h"
 
 #define FORGOTTEN  UINTPTR_MAX /* key of an object that was freed; no object has this address */
 #define LINE_SHIFT 6
@@ -142,6 +142,10 @@ void sched_forget(const void *memory, size_t bytes)
 
     if (!engine_here() || !bytes) {
         return;
+    }
+    if (UNLIKELY(sched_engine_.open_store) && sched_trace_.steps[sched_engine_.open_store - 1].object - low < bytes) {
+        sched_engine_.open_store = 0; /* what it has become cannot be read any more */
+        sched_set_stop_step();
     }
     if (bytes >> LINE_SHIFT >= sched_objects_.used) { /* fewer objects than lines */
         for (uint16_t id = 1; id <= sched_objects_.used; id++) {

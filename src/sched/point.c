@@ -41,8 +41,31 @@ static void watched(SchedThread *self)
     }
 }
 
+static inline uint64_t value_of(const volatile void *object, unsigned bytes)
+{
+    if (LIKELY(bytes == 4)) {
+        return *(const volatile uint32_t *)object;
+    }
+    if (bytes == 8) {
+        return *(const volatile uint64_t *)object;
+    }
+    return bytes == 1 ? *(const volatile uint8_t *)object : bytes == 2 ? *(const volatile uint16_t *)object : 0;
+}
+
+static void close_store(void)
+{
+    SchedStep *step = &sched_trace_.steps[engine.open_store - 1];
+
+    step->new_value = value_of((const volatile void *)step->object, step->site->size_bytes);
+    engine.open_store = 0;
+    sched_set_stop_step();
+}
+
 static void stop_step(SchedThread *self)
 {
+    if (engine.open_store) {
+        close_store();
+    }
     if (engine.watch_count && *engine.watched_steps == sched_trace_.count) {
         watched(self);
     }
@@ -254,17 +277,6 @@ void sched_yield_point(void *site, void *frame)
     call_point(SCHED_CALL_YIELD, 0, site, frame, true);
 }
 
-static inline uint64_t value_of(const volatile void *object, unsigned bytes)
-{
-    if (LIKELY(bytes == 4)) {
-        return *(const volatile uint32_t *)object;
-    }
-    if (bytes == 8) {
-        return *(const volatile uint64_t *)object;
-    }
-    return bytes == 1 ? *(const volatile uint8_t *)object : bytes == 2 ? *(const volatile uint16_t *)object : 0;
-}
-
 static inline bool site_reads(const SchedSite *site)
 {
     return site->operation == SCHED_LOAD || site->operation == SCHED_RMW;
@@ -317,6 +329,17 @@ void sched_atomic(SchedSite *site, const volatile void *object, uint64_t new_val
         }
     }
     atomic_step(self, site, object, identity, new_value);
+}
+
+void sched_store(SchedSite *site, const volatile void *object)
+{
+    if (!engine_here()) {
+        return;
+    }
+    sched_atomic(site, object, 0);
+    sched_trace_.steps[sched_trace_.count - 1].new_value = sched_trace_.steps[sched_trace_.count - 1].old_value;
+    engine.open_store = sched_trace_.count;
+    sched_set_stop_step();
 }
 
 void sched_note_store(SchedSite *site, const volatile void *object, uint64_t new_value)

@@ -38,6 +38,9 @@ void sched_atomic(SchedSite *site, const volatile void *object, uint64_t new_val
 /* The same for a store that belongs to the step before it, of a simulated kernel: recorded, and no scheduling point. */
 void sched_note_store(SchedSite *site, const volatile void *object, uint64_t new_value);
 
+/* As sched_atomic(), of a store whose value the caller does not know: it is looked up when the next step is recorded. */
+void sched_store(SchedSite *site, const volatile void *object);
+
 /* The read-modify-write announced last by this thread has been done. */
 void sched_atomic_done(void);
 

@@ -372,6 +372,10 @@ void sched_set_examiner(SchedThread *(*examine)(void));
  * stack. Without one, calls of a kind share a name. */
 void sched_set_namer(uint32_t (*namer)(void *const *pcs, unsigned n));
 
+/* Names for sites that are only known at run time, as those have that the compiler knows: sites of one name get ordinals among these. Kernel thread,
+ * after sched_init(); by then they are complete but for their ids, and they stay for ever. */
+void sched_name_sites(SchedSite *sites, size_t count);
+
 /* A block of memory is freed: forget the identities of the objects in it. Any thread. */
 void sched_forget(const void *memory, size_t bytes);
 

@@ -58,9 +58,8 @@ static uint32_t never_zero(uint32_t id)
     return id & 0xffff ? id : id | 1;
 }
 
-void sched_sites_init(void)
+void sched_name_sites(SchedSite *sites, size_t count)
 {
-    size_t count = __start_sched_sites ? (size_t)(__stop_sched_sites - __start_sched_sites) : 0;
     SchedSite **sorted = calloc(count + 1, sizeof(*sorted));
     uint32_t ordinal = 0;
 
@@ -68,7 +67,7 @@ void sched_sites_init(void)
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        sorted[i] = &__start_sched_sites[i];
+        sorted[i] = &sites[i];
     }
     qsort(sorted, count, sizeof(*sorted), compare_sites);
     for (size_t i = 0; i < count; i++) {
@@ -89,6 +88,11 @@ void sched_sites_init(void)
         by_name[site->id & 0xffff] = site;
     }
     free(sorted);
+}
+
+void sched_sites_init(void)
+{
+    sched_name_sites(__start_sched_sites, __start_sched_sites ? (size_t)(__stop_sched_sites - __start_sched_sites) : 0);
 }
 
 const SchedSite *sched_site_by_name(uint16_t site)

@@ -113,6 +113,19 @@ class LaneTest(unittest.TestCase):
         output = self.refused("does not configure", self.tree(files=files, configure="exit 1"))
         self.assertIn("qemu_monitor is left out, as QEMU 10.2.2 has not what it attacks: no monitor/qmp.c", output)
 
+    def test_points_that_are_no_line_of_the_sources(self):
+        tree = self.tree(files={**FILES, "block/io.c": "one\ntwo\n"})
+        for text, said in (("block/io.c", "is not FILE.c:LINE"), ("block/io.h:1", "is not FILE.c:LINE"), ("block/io.c:x", "is not FILE.c:LINE"),
+                           ("block/io.c:0", "block/io.c has lines 1 to 2"), ("block/io.c:3", "block/io.c has lines 1 to 2"),
+                           ("block/none.c:1", "there is no block/none.c"), ("../out.c:1", "there is no ../out.c")):
+            with self.subTest(text):
+                self.refused(said, tree, "--points", text)
+        self.assertEqual(self.built(), [])
+
+    def test_points_at_plain_accesses_have_two_flavours(self):
+        for flavour in ("tsan", "native"):
+            self.refused("--points goes with the flavours plain and asan", self.tree(), "--flavour", flavour, "--points", "block/graph-lock.c:1")
+
     def test_targets_may_follow_options(self):
         self.refused("unknown target 'qemu_nothing'", self.tree(), "--flavour", "asan", "qemu_nothing")
 
@@ -391,29 +404,40 @@ const FuzzTarget fuzz_target = { .name = "stand_in", .run = run };
 EMPTY_SHA1 = hashlib.sha1(b"").hexdigest()
 
 
-class LinkTest(unittest.TestCase):
+class ForeignProgramTest(unittest.TestCase):
     """A program that is not the core, linked as the lane links QEMU."""
 
     @classmethod
     def setUpClass(cls):
-        words = qemubuild.our_libraries("plain")
         cls.place = tempfile.TemporaryDirectory(prefix="wakefuzz-test-")
         cls.addClassCleanup(cls.place.cleanup)
         cls.folder = pathlib.Path(cls.place.name)
-        (cls.folder / "stand_in.c").write_text(STAND_IN, "ascii")
-        for number, name in enumerate(("good", "assertion", "segv", "double-free", "broken-heap")):
-            (cls.folder / name).write_bytes(bytes([number]) * 64)  # the plan is read from the end
+
+    @classmethod
+    def link(cls, name, words):
+        """NAME and NAME-replay, of these words for the compiler."""
+        libraries = qemubuild.our_libraries("plain")
         glib = subprocess.run(["pkg-config", "--cflags", "--libs", "glib-2.0"], check=True, capture_output=True, encoding="utf-8")
-        for program, engine, more in (("stand_in-replay", "replay.c", []), ("stand_in", "libfuzzer.c", ["-fsanitize=fuzzer"])):
-            command = ["clang-19", "-std=gnu11", f"-I{ROOT}", f"-I{ROOT / 'src'}", cls.folder / "stand_in.c", ROOT / "fuzz" / engine, *more,
-                       "-o", cls.folder / program, *words, *glib.stdout.split(), "-ldw", "-ldl", "-lpthread", "-rdynamic"]
+        for program, engine, more in ((f"{name}-replay", "replay.c", []), (name, "libfuzzer.c", ["-fsanitize=fuzzer"])):
+            command = ["clang-19", "-std=gnu11", f"-I{ROOT}", f"-I{ROOT / 'src'}", *words, ROOT / "fuzz" / engine, *more,
+                       "-o", cls.folder / program, *libraries, *glib.stdout.split(), "-ldw", "-ldl", "-lpthread", "-rdynamic"]
             done = subprocess.run(list(map(str, command)), capture_output=True, encoding="utf-8", check=False)
             if done.returncode:
                 raise AssertionError(done.stderr)
 
-    def run_program(self, program, *arguments):
-        return subprocess.run([self.folder / program, *arguments], capture_output=True, encoding="utf-8", timeout=PATIENCE_S, cwd=self.folder,
-                              check=False)
+    def run_program(self, program, *arguments, **environment):
+        return subprocess.run([self.folder / program, *arguments], env={**os.environ, **environment}, capture_output=True, encoding="utf-8",
+                              timeout=PATIENCE_S, cwd=self.folder, check=False)
+
+
+class LinkTest(ForeignProgramTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        (cls.folder / "stand_in.c").write_text(STAND_IN, "ascii")
+        for number, name in enumerate(("good", "assertion", "segv", "double-free", "broken-heap")):
+            (cls.folder / name).write_bytes(bytes([number]) * 64)  # the plan is read from the end
+        cls.link("stand_in", [cls.folder / "stand_in.c"])
 
     def test_a_foreign_program_links_with_ours_and_each_execution_is_a_child(self):
         for file, verdict, status in (("good", "none", 0), ("assertion", "assertion", 1)):
@@ -466,6 +490,76 @@ class LinkTest(unittest.TestCase):
     def test_a_signal_in_a_child_is_described_as_that_of_its_input(self):
         done = self.run_program("stand_in-replay", "--describe", "segv")
         self.assertNotIn("empty-input", done.stdout)
+
+
+# Two threads count without a lock. Lines are found by their comments.
+COUNTS = """
+#include <pthread.h>
+#include <stdlib.h>
+#include "fuzz/program.h"
+static struct { long padding; int count; } *block;
+static void *add(void *unused)
+{
+    block->count = block->count + 1; /* here */
+    return unused;
+}
+static void init(void) { }
+static void run_program(FuzzInput *in) { fuzz_target.run(in); }
+static void run(FuzzInput *in)
+{
+    pthread_t thread;
+
+    (void)in; /* nothing */
+    block = calloc(1, sizeof(*block));
+    pthread_create(&thread, NULL, add, NULL);
+    add(NULL);
+    pthread_join(thread, NULL);
+    fuzz_check(block->count == 2);
+    free(block);
+}
+const DriverProgram driver_program = { .forks = true, .init = init, .run = run_program };
+const FuzzTarget fuzz_target = { .name = "counts", .run = run };
+"""
+COUNTED = ["-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=fuzzer-no-link", *qemubuild.POINTS_WORDS]
+
+
+class PlainAccessTest(ForeignProgramTest):
+    """Points at plain accesses: of the lines that are named, and of no other."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        (cls.folder / "counts.c").write_text(COUNTS, "ascii")
+        cls.line = {word: COUNTS[:COUNTS.index(f"/* {word} */")].count("\n") + 1 for word in ("here", "nothing")}
+        cls.link("without", [*COUNTED, cls.folder / "counts.c"])
+        for name, file, line in (("with", "counts.c", cls.line["here"]), ("nothing", "counts.c", cls.line["nothing"]), ("nowhere", "x.c", 1)):
+            table = cls.folder / f"{name}.lines.c"
+            table.write_text('#include "fuzz/plain_access.h"\n'
+                             f'const PlainLine wakefuzz_plain_lines[] = {{ {{ "{file}", {line} }}, {{ 0 }} }};\n', "ascii")
+            cls.link(name, [*COUNTED, cls.folder / "counts.c", table])
+
+    def test_a_lost_update_is_found_where_its_accesses_are_points(self):
+        done = self.run_program("without", "-runs=3000", "-seed=1")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        done = self.run_program("with", "-runs=3000", "-seed=1", "-exact_artifact_path=lost")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("invariant 'block->count == 2' does not hold", done.stderr)
+        self.assertRegex(done.stderr, rf"line {self.line['here']} == 0 ")  # a load
+        self.assertEqual(len(re.findall(rf"line {self.line['here']} [01] -> 1\b", done.stderr)), 2, done.stderr)  # both store 1
+
+    def test_it_is_the_same_execution_in_one_child_and_forked(self):
+        self.run_program("with", "-runs=3000", "-seed=1", "-exact_artifact_path=lost")
+        said = [re.search(r"verdict=assertion .*hash=\w+", self.run_program("with-replay", "-n", "3", "lost", **environment).stdout)[0]
+                for environment in ({}, {"WAKEFUZZ_FORK": "1"})]
+        self.assertEqual(said[0], said[1])
+
+    def test_a_line_without_an_access_is_no_point(self):
+        for program, why in (("nothing", "the line has no access to memory, as it was compiled"),
+                             ("nowhere", "the program has no debug information of that file")):
+            for name in (program, f"{program}-replay"):
+                done = self.run_program(name, "-n", "1", os.devnull) if name.endswith("replay") else self.run_program(name, "-runs=1")
+                self.assertEqual((done.returncode, len(done.stderr.splitlines())), (2, 1), done.stderr)
+                self.assertRegex(done.stderr, rf"^wakefuzz: no point at \S+:\d+: {why}$")
 
 
 class NativeFlavourTest(unittest.TestCase):

@@ -2,6 +2,7 @@
 #include <glib.h>
 #include <string.h>
 
+#include "report/lines.h"
 #include "report/symbolize.h"
 
 typedef struct Place {
@@ -252,6 +253,45 @@ static void test_foreign_root(void)
     g_assert_cmpstr(frames[0].file, ==, "program/work.c");
 }
 
+/* ---- code by lines */
+
+typedef struct Found {
+    uintptr_t pc;
+    unsigned ranges, with_pc;
+} Found;
+
+static void visit(uintptr_t low, uintptr_t high, void *opaque)
+{
+    Found *found = opaque;
+
+    g_assert_cmpuint(low, <=, high);
+    found->ranges++;
+    found->with_pc += found->pc - low < high - low;
+}
+
+static Found find(const char *file, unsigned line, bool known)
+{
+    Found found = { .pc = place.pc };
+
+    g_assert_true(report_each_code_of_line(file, line, visit, &found) == known);
+    return found;
+}
+
+/* /report/lines: the code of a call is that of its line, where it was inlined too, and of no other line. */
+static void test_lines(void)
+{
+    static const char this[] = "unit/report_symbolize.c";
+
+    plain_function();
+    g_assert_cmpuint(find(this, place.line, true).with_pc, ==, 1);
+    g_assert_cmpuint(find(this, place.line + 1, true).with_pc, ==, 0);
+    g_assert_cmpuint(find(this, 1, true).ranges, ==, 0);
+    outer_function();
+    g_assert_cmpuint(find(this, inlined_line, true).with_pc, ==, 1);
+    g_assert_cmpuint(find("it/report_symbolize.c", place.line, false).ranges, ==, 0); /* no whole name */
+    g_assert_cmpuint(find("nowhere.c", place.line, false).ranges, ==, 0);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -262,6 +302,7 @@ int main(int argc, char **argv)
     g_test_add_func("/report/symbolize/library", test_library);
     g_test_add_func("/report/symbolize/nowhere", test_nowhere);
     g_test_add_func("/report/symbolize/kept", test_kept);
+    g_test_add_func("/report/lines", test_lines);
     g_test_add_func("/report/namer/functions", test_namer);
     g_test_add_func("/report/namer/inlining", test_namer_inlining);
     g_test_add_func("/report/namer/branches", test_namer_branches);

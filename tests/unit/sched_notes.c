@@ -156,12 +156,89 @@ static void test_watching_keeps_the_step_bound(void)
     g_assert_cmpuint(sched_result_so_far()->steps, ==, 6);
 }
 
+/* ---- stores whose value nobody announces, at sites that nobody compiled */
+
+static SchedSite late[] = {
+    { .file = "a.c", .function = "f", .expression = "line 1", .line = 1, .operation = SCHED_STORE, .size_bytes = 4 },
+    { .file = "a.c", .function = "f", .expression = "line 2", .line = 2, .operation = SCHED_STORE, .size_bytes = 4 },
+    { .file = "a.c", .function = "f", .expression = "line 2", .line = 3, .operation = SCHED_STORE, .size_bytes = 4 },
+    { .file = "a.c", .function = "f", .expression = "line 1", .line = 1, .operation = SCHED_LOAD, .size_bytes = 4 },
+};
+static int freed, last;
+
+static void *write_too(void *unused)
+{
+    qatomic_set(&counter, 5);
+    return unused;
+}
+
+static void store(void *unused)
+{
+    SchedThread *thread;
+
+    (void)unused;
+    counter = freed = last = 0;
+    thread = kit_spawn(write_too, NULL);
+    sched_store(&late[0], &counter);
+    counter += 2;
+    sched_store(&late[1], &freed);
+    freed = 7;
+    sched_forget(&freed, sizeof(freed)); /* as if it were memory that is given back */
+    kit_join(thread);
+    sched_store(&late[2], &last);
+    last = 9;
+}
+
+static const SchedStep *step_at(const SchedSite *site)
+{
+    size_t steps;
+    const SchedStep *trace = sched_trace(&steps);
+
+    for (size_t i = 0; i < steps; i++) {
+        if (trace[i].operation != SCHED_CALL && trace[i].site == site) {
+            return &trace[i];
+        }
+    }
+    g_assert_not_reached();
+}
+
+static void test_stores(void)
+{
+    SchedPlan plan = { .atomics = true };
+
+    kit_run_done(store, NULL, &plan);
+    g_assert_cmpuint(step_at(&late[0])->old_value, ==, 0);
+    g_assert_cmpuint(step_at(&late[0])->new_value, ==, 2);
+    g_assert_cmpuint(step_at(&late[1])->new_value, ==, 0); /* not read any more */
+    g_assert_cmpuint(step_at(&late[2])->new_value, ==, 9); /* by the step of thread 0's end */
+    plan.override_count = 1;
+    plan.overrides[0] = (SchedOverride){ .thread = 0,
+                                         .decision = 0,
+                                         .choice = 2 }; /* the other thread goes before the first store */
+    kit_run_done(store, NULL, &plan);
+    g_assert_cmpuint(step_at(&late[0])->old_value, ==, 5);
+    g_assert_cmpuint(step_at(&late[0])->new_value, ==, 7);
+}
+
+static void test_names(void)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(late); i++) {
+        g_assert_cmpuint(late[i].id & 0xffff, !=, 0);
+        for (size_t k = 0; k < i; k++) {
+            g_assert_cmpuint(late[i].id & 0xffff, !=, late[k].id & 0xffff); /* two of one name have another ordinal each */
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     kit_init(&argc, &argv);
+    sched_name_sites(late, G_N_ELEMENTS(late));
     g_test_add_func("/sched/notes/wakeups", test_wakeups);
     g_test_add_func("/sched/notes/places", test_places);
     g_test_add_func("/sched/notes/watching-changes-nothing", test_watching_changes_nothing);
     g_test_add_func("/sched/notes/watching-keeps-the-step-bound", test_watching_keeps_the_step_bound);
+    g_test_add_func("/sched/notes/stores", test_stores);
+    g_test_add_func("/sched/notes/names", test_names);
     return g_test_run();
 }

@@ -38,6 +38,13 @@ def number(text):
     return int(text)
 
 
+def source_line(text):
+    match = re.fullmatch(r"([^:\s]+\.c):(\d{1,7})", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"'{text}' is not FILE.c:LINE, of QEMU's sources (block/io.c:1200)")
+    return str(pathlib.PurePosixPath(match[1])), int(match[2])
+
+
 def parse(arguments):
     parser = Parser(prog="tools/qemu-lane", allow_abbrev=False,
                     description="Build the lane's targets from QEMU's sources in SRC_DIR, which is only read.",
@@ -52,11 +59,15 @@ def parse(arguments):
     parser.add_argument("--time", type=number, default=60, metavar="SECONDS", help="at most, for each start (default 60)")
     parser.add_argument("--hang", type=number, default=10, metavar="SECONDS", help="native: a scenario that takes longer hangs (default 10)")
     parser.add_argument("--stressors", type=number, default=os.cpu_count() or 1, metavar="N", help="native: of stress-ng (default: CPUs)")
+    parser.add_argument("--points", action="append", type=source_line, default=[], metavar="FILE:LINE",
+                        help="plain and asan: the plain accesses of this line of QEMU's are points, too; may be repeated")
     parser.add_argument("--markdown", metavar="FILE", help="write the table there too")
     options = parser.parse_intermixed_args(arguments)  # targets may follow options
     options.flavour = list(dict.fromkeys(options.flavour or ["plain"]))
     build.check_names("flavour", options.flavour, list(qemubuild.FLAVOURS))
     build.check_names("target", options.targets, qemubuild.targets() + qemubuild.both_targets())
+    if options.points and set(options.flavour) - set(qemubuild.POINTS_FLAVOURS):
+        parser.error("--points goes with the flavours plain and asan: tsan sees a race of plain accesses itself, native has no points")
     return options
 
 
@@ -65,10 +76,9 @@ def parse(arguments):
 class LaneStart(detection.Start):
     """One start of a target: any finding counts, and the table says which."""
 
-    def __init__(self, target, place, seed, seconds, folder):
-        self.target, self.place = target, place
+    def __init__(self, target, program, seed, seconds, folder):
         self.prefix = pathlib.Path(folder) / f"{target}-{seed}-"
-        self.run = FuzzRun([qemubuild.program(place, target), f"-seed={seed}", f"-max_total_time={seconds}", "-print_final_stats=1",
+        self.run = FuzzRun([program, f"-seed={seed}", f"-max_total_time={seconds}", "-print_final_stats=1",
                             f"-artifact_prefix={self.prefix}"])
         self.report = self.bytes = None
 
@@ -109,7 +119,8 @@ def start_all(options, places, names, progress):
     try:
         for flavour, place in places:
             for target in names:
-                wanted = [(target, place, seed) for seed in range(1, options.starts + 1)]
+                program = qemubuild.program(place, target, points=options.points)
+                wanted = [(target, program, seed) for seed in range(1, options.starts + 1)]
                 starts = detection.run_starts(wanted, options.time, options.jobs, folder, start_class=LaneStart)
                 rows.append(row(target, flavour, starts))
                 complete = complete and all(start.right() for start in starts)
@@ -164,10 +175,10 @@ def build_all(options, source, version, names):
     try:
         for flavour in options.flavour:
             place = qemubuild.build_objects(source, version, flavour, options.jobs, say)
-            qemubuild.link_targets(source, place, flavour, names)
+            qemubuild.link_targets(source, place, flavour, names, options.points)
             places.append((flavour, place))
             for target in names:
-                print(relative(qemubuild.program(place, target, replay=flavour not in qemubuild.SIMULATED)))
+                print(relative(qemubuild.program(place, target, flavour not in qemubuild.SIMULATED, options.points)))
     except OSError as error:
         check_disk(BUILD)
         raise CannotRun(f"cannot build in {BUILD}: {error.strerror} ({error.filename})") from error
@@ -183,6 +194,7 @@ def main(arguments):
         signal.signal(number, interrupt)
     options = parse(arguments)
     source, version = qemubuild.check_source(options.source)
+    qemubuild.check_points(source, options.points)
     names = []
     for target in options.targets or qemubuild.targets():
         missing = qemubuild.missing_for(source, target)

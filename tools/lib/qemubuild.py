@@ -50,6 +50,10 @@ OURS = (DRIVER, "src/report/libreport.a", "src/check/libcheck.a", "src/os/libos.
 OURS_WORDS = {"native": ["-DLANE_NATIVE"],
               "tsan": ["-mllvm", "-tsan-instrument-memory-accesses=0", "-mllvm", "-tsan-instrument-memintrinsics=0"]}
 OURS_FOLDER = "wakefuzz"  # in a build of QEMU's: our objects and programs; it is there when QEMU's objects are complete
+# The same with points at plain accesses of chosen lines (fuzz/plain_access.h): their files once more, with calls before loads and stores.
+POINTS_FOLDER = "wakefuzz-points"
+POINTS_WORDS = ["-fsanitize-coverage=trace-loads,trace-stores"]
+POINTS_FLAVOURS = ("plain", "asan")
 
 
 # ---- what is there
@@ -96,6 +100,17 @@ def check_source(text):
     if re.search(r"\s", str(source)) or re.search(r"\s", str(QEMU)) or re.search(r"\s", str(ROOT)):
         raise CannotRun(f"QEMU's configure takes no path with a space: {source}, {QEMU}")
     return source, version
+
+
+def check_points(source, points):
+    """[(file, line)], of the sources. Raises CannotRun where one is none."""
+    for file, line in points:
+        path = source / file
+        if not path.is_file() or not path.resolve().is_relative_to(source):
+            raise CannotRun(f"--points {file}:{line}: there is no {file} in {source}")
+        lines = path.read_text("utf-8", "replace").count("\n")
+        if not 0 < line <= lines:
+            raise CannotRun(f"--points {file}:{line}: {file} has lines 1 to {lines}")
 
 
 def missing_for(source, target, asks=NEEDS):
@@ -262,17 +277,26 @@ def _link_command(place):
     return shlex.split(lines[-1])
 
 
-def _compile_command(place):
-    """The words that compile its main object, without input and output."""
+def _compile_commands(place, path):
+    """{object: the words that compile it from this file, without input and output}; as QEMU's build has them, relative to its folder."""
+    found = {}
     for entry in json.loads((place / "compile_commands.json").read_text("utf-8")):
-        if entry["file"].endswith(PROGRAM_SOURCE):
-            words, kept = iter(shlex.split(entry["command"])), []
-            for word in words:
-                if word in ("-MQ", "-MF", "-o", "-c"):
-                    next(words)
-                elif word != "-MD":
-                    kept.append(word)
-            return kept
+        if (place / entry["file"]).resolve() != path:
+            continue
+        words, kept = iter(shlex.split(entry["command"])), []
+        for word in words:
+            if word in ("-MQ", "-MF", "-o", "-c"):
+                next(words)
+            elif word != "-MD":
+                kept.append(word)
+        found[entry["output"]] = kept
+    return found
+
+
+def _compile_command(source, place):
+    """The words that compile the storage daemon's main object."""
+    for words in _compile_commands(place, source / PROGRAM_SOURCE).values():
+        return words
     raise CannotRun(f"QEMU's build in {relative(place)} does not compile {PROGRAM_SOURCE}")
 
 
@@ -315,8 +339,8 @@ def build_objects(source, version, flavour, jobs, say):
 
 # ---- our programs
 
-def program(place, target, replay=False):
-    return place / OURS_FOLDER / (target + ("-replay" if replay else ""))
+def program(place, target, replay=False, points=()):
+    return place / (POINTS_FOLDER if points else OURS_FOLDER) / (target + ("-replay" if replay else ""))
 
 
 def _must(command, place, failure):
@@ -346,14 +370,43 @@ def our_libraries(flavour):
     return [paths[PROBE], "-Wl,--whole-archive", *(paths[name] for name in OURS), "-Wl,--no-whole-archive"]
 
 
-def link_targets(source, place, flavour, names):
-    """Link the programs of each target; all or none of a target are there afterwards."""
+def _compile_with_points(source, place, ours, link, points, words):
+    """The files of these lines, and the list of the lines. Returns {object of the link: ours in its place}, and our own object."""
+    replaced, table = {}, ours / "points.c"
+    for file in dict.fromkeys(file for file, _ in points):
+        objects = {name: command for name, command in _compile_commands(place, (source / file).resolve()).items() if name in link}
+        if not objects:
+            raise CannotRun(f"--points: {file} is no part of what the lane links of this QEMU")
+        for number, (name, command) in enumerate(objects.items()):
+            replaced[name] = str(ours / f"{file.replace('/', '_')}.{number}.o")
+            _must([*command, *POINTS_WORDS, "-c", source / file, "-o", replaced[name]], place, f"{file} does not compile with points")
+    table.write_text('#include "fuzz/plain_access.h"\nconst PlainLine wakefuzz_plain_lines[] = {\n' +
+                     "".join(f'    {{ "{file}", {line} }},\n' for file, line in points) + "    { 0 }\n};\n", "utf-8")
+    _compile(place, words, table, ours / "points.o")
+    return replaced, ours / "points.o"
+
+
+def _check_for_accesses(place, target):
+    """The program itself knows whether each line has accesses: it does not begin where one has none."""
+    status, output = call([program(place, target, replay=True, points=True), "--quiet", "-n", "1", os.devnull])
+    if status == 2:
+        raise CannotRun(f"--points: {output.strip().splitlines()[-1].removeprefix('wakefuzz: ')}")
+
+
+def link_targets(source, place, flavour, names, points=()):
+    """Link the programs of each target; all or none of a target are there afterwards. With points [(file, line)] those of other points are gone."""
     runners, libraries = _runners(flavour), our_libraries(flavour) if flavour in SIMULATED else []
-    ours = place / OURS_FOLDER
-    words, link = _compile_command(place), _link_command(place)
+    words, link = _compile_command(source, place), _link_command(place)
+    ours = place / (POINTS_FOLDER if points else OURS_FOLDER)
     words += OURS_WORDS.get(flavour, [])
     bare = [word for word in words if not word.startswith("-fsanitize")]  # what watches is never instrumented
     bare.append(f'-DLANE_SOURCE="{source}"')
+    if points:
+        shutil.rmtree(ours, ignore_errors=True)
+        ours.mkdir()
+        replaced, table = _compile_with_points(source, place, ours, link, points, bare)
+        link = [replaced.get(word, word) for word in link]
+        libraries = [table, *libraries]
     for path in sorted(set().union(*runners.values())):
         _compile(place, bare, path, ours / f"{path.stem}.o")
     for path in sorted(set().union(*(parts(target) for target in names))):
@@ -363,7 +416,7 @@ def link_targets(source, place, flavour, names):
           f"the main() of {PROGRAM} cannot be put aside")
     for target in names:
         _compile(place, words, source_of(target), ours / f"{target}.o")
-        made = {replay: program(place, target, replay) for replay in runners}
+        made = {replay: program(place, target, replay, points) for replay in runners}
         try:
             for replay, sources in runners.items():
                 objects = [ours / f"{path.stem}.o" for path in (*sources, *sorted(parts(target)), source_of(target))]
@@ -374,6 +427,8 @@ def link_targets(source, place, flavour, names):
         finally:
             for path in made.values():
                 pathlib.Path(f"{path}.new").unlink(missing_ok=True)
+    if points:
+        _check_for_accesses(place, names[0])
 
 
 def _our_link(link, main_object, ours, output, flavour, replay):

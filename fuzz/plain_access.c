@@ -1,0 +1,150 @@
+/*
+ * See plain_access.h. The compiler puts a call before each load and store; which of these calls are points is looked up once, by their return addresses:
+ *
+ * 1. Debug information says which code a line has become; the calls in it are those call instructions (e8 rel32) whose target is one of ours.
+ * 2. A call that is no point costs a look into a table.
+ */
+#include "fuzz/plain_access.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report/lines.h"
+#include "report/symbolize.h"
+#include "sched/sched.h"
+
+enum { ACCESSES_MAX = 1024, SLOTS = 4 * ACCESSES_MAX, CALL_BYTES = 5, CALL_OPCODE = 0xe8 };
+
+static SchedSite sites[ACCESSES_MAX];
+static uintptr_t addresses[ACCESSES_MAX]; /* the return address of each site's call */
+static char names[ACCESSES_MAX][sizeof("line 4294967295")];
+static unsigned count;
+static uint16_t
+    slots[SLOTS]; /* of a site, plus 1; 0: none. By addresses; a slot that is taken by another one is followed by the next */
+
+static unsigned slot_of(uintptr_t pc)
+{
+    return (unsigned)(pc * 0x9e3779b97f4a7c15u >> 32) % SLOTS;
+}
+
+static SchedSite *site_at(uintptr_t pc)
+{
+    for (unsigned slot = slot_of(pc); slots[slot]; slot = (slot + 1) % SLOTS) {
+        if (addresses[slots[slot] - 1] == pc) {
+            return &sites[slots[slot] - 1];
+        }
+    }
+    return NULL;
+}
+
+/* ---- the compiler's calls */
+
+static void is_about_to(const volatile void *object, void *pc)
+{
+    SchedSite *site = count ? site_at((uintptr_t)pc) : NULL;
+
+    if (!site) {
+        return;
+    }
+    if (site->operation == SCHED_LOAD) {
+        sched_atomic(site, object, 0);
+    } else {
+        sched_store(site, object);
+    }
+}
+
+#define ACCESS(kind, bytes)                                 \
+    void __sanitizer_cov_##kind##bytes(const void *object); \
+    void __sanitizer_cov_##kind##bytes(const void *object)  \
+    {                                                       \
+        is_about_to(object, __builtin_return_address(0));   \
+    }
+
+ACCESS(load, 1)
+ACCESS(load, 2)
+ACCESS(load, 4)
+ACCESS(load, 8)
+ACCESS(load, 16)
+ACCESS(store, 1)
+ACCESS(store, 2)
+ACCESS(store, 4)
+ACCESS(store, 8)
+ACCESS(store, 16)
+
+static const struct {
+    void (*function)(const void *object);
+    SchedOperation operation;
+    uint8_t bytes; /* 0: a value that no step holds */
+} kinds[] = {
+    { __sanitizer_cov_load1, SCHED_LOAD, 1 },   { __sanitizer_cov_load2, SCHED_LOAD, 2 },
+    { __sanitizer_cov_load4, SCHED_LOAD, 4 },   { __sanitizer_cov_load8, SCHED_LOAD, 8 },
+    { __sanitizer_cov_load16, SCHED_LOAD, 0 },  { __sanitizer_cov_store1, SCHED_STORE, 1 },
+    { __sanitizer_cov_store2, SCHED_STORE, 2 }, { __sanitizer_cov_store4, SCHED_STORE, 4 },
+    { __sanitizer_cov_store8, SCHED_STORE, 8 }, { __sanitizer_cov_store16, SCHED_STORE, 0 },
+};
+
+/* ---- which of them */
+
+static void add(const PlainLine *line, uintptr_t address, size_t kind)
+{
+    unsigned slot = slot_of(address);
+
+    if (site_at(address)) {
+        return; /* two rows of the table of lines may overlap */
+    }
+    if (count == ACCESSES_MAX) {
+        fprintf(stderr, "wakefuzz: the plain accesses of %s:%u and of the lines before are more than %d\n", line->file,
+                line->line, ACCESSES_MAX);
+        exit(2);
+    }
+    while (slots[slot]) {
+        slot = (slot + 1) % SLOTS;
+    }
+    snprintf(names[count], sizeof(names[0]), "line %u", line->line);
+    sites[count] = (SchedSite){
+        .file = line->file,
+        .function = report_function_at(address - 1)->function,
+        .expression = names[count],
+        .line = line->line,
+        .operation = (uint8_t)kinds[kind].operation,
+        .size_bytes = kinds[kind].bytes,
+    };
+    addresses[count] = address;
+    slots[slot] = (uint16_t)++count;
+}
+
+static void look_for_calls(uintptr_t low, uintptr_t high, void *opaque)
+{
+    for (uintptr_t at = low; at + CALL_BYTES <= high; at++) {
+        const uint8_t *code = (const uint8_t *)at;
+        int32_t distance;
+
+        if (code[0] != CALL_OPCODE) {
+            continue;
+        }
+        memcpy(&distance, code + 1, sizeof(distance));
+        for (size_t kind = 0; kind < sizeof(kinds) / sizeof(kinds[0]); kind++) {
+            if (at + CALL_BYTES + (uintptr_t)(intptr_t)distance == (uintptr_t)kinds[kind].function) {
+                add(opaque, at + CALL_BYTES, kind);
+            }
+        }
+    }
+}
+
+void plain_access_init(void)
+{
+    for (const PlainLine *line = wakefuzz_plain_lines; line && line->file; line++) {
+        unsigned before = count;
+        bool known = report_each_code_of_line(line->file, line->line, look_for_calls, (void *)(uintptr_t)line);
+
+        if (count == before) {
+            fprintf(stderr, "wakefuzz: no point at %s:%u: %s\n", line->file, line->line,
+                    known ? "the line has no access to memory, as it was compiled"
+                          : "the program has no debug information of that file");
+            exit(2);
+        }
+    }
+    sched_name_sites(sites, count);
+}

@@ -1,0 +1,24 @@
+/*
+ * Scheduling points at plain accesses: of lines that the program under test names, as of a data race whose consequences are asked for.
+ *
+ * The program defines wakefuzz_plain_lines, and its files with such lines are compiled by clang with debug information and, beside the words for
+ * coverage (without which these do nothing), -fsanitize-coverage=trace-loads,trace-stores. A program without the table has no such points.
+ *
+ * All accesses to memory of a named line become points, those that were inlined included; of another line none. What the compiler keeps in a
+ * register is no access. In the step table an access is "line 12", or what an atomic access calls that object.
+ */
+#ifndef FUZZ_PLAIN_ACCESS_H
+#define FUZZ_PLAIN_ACCESS_H
+
+typedef struct PlainLine {
+    const char *file; /* the end of its path, of whole names: "block/io.c" */
+    unsigned line;
+} PlainLine;
+
+/* Ends with a file that is NULL. */
+extern const PlainLine wakefuzz_plain_lines[] __attribute__((weak));
+
+/* Find the accesses. Ends the process, with a line that says why, where a line has none. Kernel thread, once, after sched_init(). */
+void plain_access_init(void);
+
+#endif

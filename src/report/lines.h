@@ -1,0 +1,19 @@
+/*
+ * Code by lines of the source. Kernel thread.
+ */
+#ifndef WAKEFUZZ_REPORT_LINES_H
+#define WAKEFUZZ_REPORT_LINES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Code at [low, high). */
+typedef void ReportVisitCode(uintptr_t low, uintptr_t high, void *opaque);
+
+/*
+ * Visit what was compiled of this line, in the executable's objects of this source file; in ascending order within an object. file is the end of
+ * a path, of whole names: "block/io.c". Returns whether there is such an object with debug information.
+ */
+bool report_each_code_of_line(const char *file, unsigned line, ReportVisitCode *visit, void *opaque);
+
+#endif
