@@ -15,7 +15,7 @@
 #include "report/symbolize.h"
 #include "sched/sched.h"
 
-enum { ACCESSES_MAX = 1024, SLOTS = 4 * ACCESSES_MAX, CALL_BYTES = 5, CALL_OPCODE = 0xe8 };
+enum { ACCESSES_MAX = 16384, SLOTS = 4 * ACCESSES_MAX, CALL_BYTES = 5, CALL_OPCODE = 0xe8 };
 
 static SchedSite sites[ACCESSES_MAX];
 static uintptr_t addresses[ACCESSES_MAX]; /* the return address of each site's call */
@@ -87,7 +87,7 @@ static const struct {
 
 /* ---- which of them */
 
-static void add(const PlainLine *line, uintptr_t address, size_t kind)
+static void add(const char *file, unsigned line, uintptr_t address, size_t kind)
 {
     unsigned slot = slot_of(address);
 
@@ -95,19 +95,18 @@ static void add(const PlainLine *line, uintptr_t address, size_t kind)
         return; /* two rows of the table of lines may overlap */
     }
     if (count == ACCESSES_MAX) {
-        fprintf(stderr, "wakefuzz: the plain accesses of %s:%u and of the lines before are more than %d\n", line->file,
-                line->line, ACCESSES_MAX);
+        fprintf(stderr, "wakefuzz: more than %d plain accesses are to be points, up to %s:%u\n", ACCESSES_MAX, file, line);
         exit(2);
     }
     while (slots[slot]) {
         slot = (slot + 1) % SLOTS;
     }
-    snprintf(names[count], sizeof(names[0]), "line %u", line->line);
+    snprintf(names[count], sizeof(names[0]), "line %u", line);
     sites[count] = (SchedSite){
-        .file = line->file,
+        .file = file,
         .function = report_function_at(address - 1)->function,
         .expression = names[count],
-        .line = line->line,
+        .line = line,
         .operation = (uint8_t)kinds[kind].operation,
         .size_bytes = kinds[kind].bytes,
     };
@@ -115,8 +114,10 @@ static void add(const PlainLine *line, uintptr_t address, size_t kind)
     slots[slot] = (uint16_t)++count;
 }
 
-static void look_for_calls(uintptr_t low, uintptr_t high, void *opaque)
+static void look_for_calls(unsigned line, uintptr_t low, uintptr_t high, void *opaque)
 {
+    const PlainLines *lines = opaque;
+
     for (uintptr_t at = low; at + CALL_BYTES <= high; at++) {
         const uint8_t *code = (const uint8_t *)at;
         int32_t distance;
@@ -127,7 +128,7 @@ static void look_for_calls(uintptr_t low, uintptr_t high, void *opaque)
         memcpy(&distance, code + 1, sizeof(distance));
         for (size_t kind = 0; kind < sizeof(kinds) / sizeof(kinds[0]); kind++) {
             if (at + CALL_BYTES + (uintptr_t)(intptr_t)distance == (uintptr_t)kinds[kind].function) {
-                add(opaque, at + CALL_BYTES, kind);
+                add(lines->file, line, at + CALL_BYTES, kind);
             }
         }
     }
@@ -135,14 +136,17 @@ static void look_for_calls(uintptr_t low, uintptr_t high, void *opaque)
 
 void plain_access_init(void)
 {
-    for (const PlainLine *line = wakefuzz_plain_lines; line && line->file; line++) {
+    for (const PlainLines *lines = wakefuzz_plain_lines; lines && lines->file; lines++) {
         unsigned before = count;
-        bool known = report_each_code_of_line(line->file, line->line, look_for_calls, (void *)(uintptr_t)line);
+        bool known = report_each_code_of_lines(lines->file, lines->first, lines->last, look_for_calls, (void *)(uintptr_t)lines);
 
         if (count == before) {
-            fprintf(stderr, "wakefuzz: no point at %s:%u: %s\n", line->file, line->line,
-                    known ? "the line has no access to memory, as it was compiled"
-                          : "the program has no debug information of that file");
+            fprintf(stderr, "wakefuzz: no point at %s:%u", lines->file, lines->first);
+            if (lines->last > lines->first) {
+                fprintf(stderr, "-%u", lines->last);
+            }
+            fprintf(stderr, ": %s\n",
+                    known ? "no access to memory was compiled there" : "the program has no debug information of that file");
             exit(2);
         }
     }

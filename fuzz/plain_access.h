@@ -12,13 +12,13 @@
 
 typedef struct PlainLine {
     const char *file; /* the end of its path, of whole names: "block/io.c" */
-    unsigned line;
-} PlainLine;
+    unsigned first, last;
+} PlainLines;
 
 /* Ends with a file that is NULL. */
-extern const PlainLine wakefuzz_plain_lines[] __attribute__((weak));
+extern const PlainLines wakefuzz_plain_lines[] __attribute__((weak));
 
-/* Find the accesses. Ends the process, with a line that says why, where a line has none. Kernel thread, once, after sched_init(). */
+/* Find the accesses. Ends the process, with a line that says why, where lines have none. Kernel thread, once, after sched_init(). */
 void plain_access_init(void);
 
 #endif

@@ -14,7 +14,8 @@ static bool ends_in(const char *path, const char *end)
     return length >= tail && strcmp(path + length - tail, end) == 0 && (length == tail || path[length - tail - 1] == '/');
 }
 
-static void visit_unit(Dwarf_Die *unit, Dwarf_Addr bias, const char *file, unsigned line, ReportVisitCode *visit, void *opaque)
+static void visit_unit(Dwarf_Die *unit, Dwarf_Addr bias, const char *file, unsigned first, unsigned last, ReportVisitCode *visit,
+                       void *opaque)
 {
     Dwarf_Lines *lines;
     size_t count;
@@ -27,20 +28,20 @@ static void visit_unit(Dwarf_Die *unit, Dwarf_Addr bias, const char *file, unsig
         const char *path = dwarf_linesrc(here, NULL, NULL);
         Dwarf_Addr low, high;
         bool ended;
-        int number;
+        int line;
 
-        if (path && ends_in(path, file) && !dwarf_lineno(here, &number) && (unsigned)number == line &&
+        if (path && ends_in(path, file) && !dwarf_lineno(here, &line) && (unsigned)line >= first && (unsigned)line <= last &&
             !dwarf_lineendsequence(here, &ended) && !ended && !dwarf_lineaddr(here, &low) &&
             !dwarf_lineaddr(dwarf_onesrcline(lines, i + 1), &high)) {
-            visit(low + bias, high + bias, opaque);
+            visit((unsigned)line, low + bias, high + bias, opaque);
         }
     }
 }
 
-bool report_each_code_of_line(const char *file, unsigned line, ReportVisitCode *visit, void *opaque)
+bool report_each_code_of_lines(const char *file, unsigned first, unsigned last, ReportVisitCode *visit, void *opaque)
 {
     Dwfl *dwfl = report_modules();
-    Dwfl_Module *module = dwfl ? dwfl_addrmodule(dwfl, (uintptr_t)report_each_code_of_line) : NULL;
+    Dwfl_Module *module = dwfl ? dwfl_addrmodule(dwfl, (uintptr_t)report_each_code_of_lines) : NULL;
     Dwarf_Die *unit = NULL;
     Dwarf_Addr bias;
     bool found = false;
@@ -50,7 +51,7 @@ bool report_each_code_of_line(const char *file, unsigned line, ReportVisitCode *
 
         if (name && ends_in(name, file)) {
             found = true;
-            visit_unit(unit, bias, file, line, visit, opaque);
+            visit_unit(unit, bias, file, first, last, visit, opaque);
         }
     }
     return found;

@@ -115,8 +115,9 @@ class LaneTest(unittest.TestCase):
 
     def test_points_that_are_no_line_of_the_sources(self):
         tree = self.tree(files={**FILES, "block/io.c": "one\ntwo\n"})
-        for text, said in (("block/io.c", "is not FILE.c:LINE"), ("block/io.h:1", "is not FILE.c:LINE"), ("block/io.c:x", "is not FILE.c:LINE"),
-                           ("block/io.c:0", "block/io.c has lines 1 to 2"), ("block/io.c:3", "block/io.c has lines 1 to 2"),
+        for text, said in (("block/io.c", "is not FILE.c:LINE"), ("block/io.h:1", "is not FILE.c:LINE"), ("block/io.c:1-x", "is not FILE.c:LINE"),
+                           ("block/io.c:0", "block/io.c has lines 1 to 2"), ("block/io.c:1-3", "block/io.c:1-3: block/io.c has lines 1 to 2"),
+                           ("block/io.c:2-1", "block/io.c:2-1: block/io.c has lines 1 to 2"),
                            ("block/none.c:1", "there is no block/none.c"), ("../out.c:1", "there is no ../out.c")):
             with self.subTest(text):
                 self.refused(said, tree, "--points", text)
@@ -532,10 +533,11 @@ class PlainAccessTest(ForeignProgramTest):
         (cls.folder / "counts.c").write_text(COUNTS, "ascii")
         cls.line = {word: COUNTS[:COUNTS.index(f"/* {word} */")].count("\n") + 1 for word in ("here", "nothing")}
         cls.link("without", [*COUNTED, cls.folder / "counts.c"])
-        for name, file, line in (("with", "counts.c", cls.line["here"]), ("nothing", "counts.c", cls.line["nothing"]), ("nowhere", "x.c", 1)):
+        for name, file, first, last in (("with", "counts.c", cls.line["here"], cls.line["here"]), ("all", "counts.c", 1, 100),
+                                        ("nothing", "counts.c", cls.line["nothing"], cls.line["nothing"]), ("nowhere", "x.c", 1, 2)):
             table = cls.folder / f"{name}.lines.c"
             table.write_text('#include "fuzz/plain_access.h"\n'
-                             f'const PlainLine wakefuzz_plain_lines[] = {{ {{ "{file}", {line} }}, {{ 0 }} }};\n', "ascii")
+                             f'const PlainLines wakefuzz_plain_lines[] = {{ {{ "{file}", {first}, {last} }}, {{ 0 }} }};\n', "ascii")
             cls.link(name, [*COUNTED, cls.folder / "counts.c", table])
 
     def test_a_lost_update_is_found_where_its_accesses_are_points(self):
@@ -547,6 +549,11 @@ class PlainAccessTest(ForeignProgramTest):
         self.assertRegex(done.stderr, rf"line {self.line['here']} == 0 ")  # a load
         self.assertEqual(len(re.findall(rf"line {self.line['here']} [01] -> 1\b", done.stderr)), 2, done.stderr)  # both store 1
 
+    def test_a_range_has_the_accesses_of_all_its_lines(self):
+        steps = [int(re.search(r"steps=(\d+)", self.run_program(f"{name}-replay", os.devnull).stdout)[1]) for name in ("without", "with", "all")]
+        self.assertEqual(steps[1], steps[0] + 6, steps)  # a pointer and a number are read, a number is written: twice
+        self.assertGreater(steps[2], steps[1])
+
     def test_it_is_the_same_execution_in_one_child_and_forked(self):
         self.run_program("with", "-runs=3000", "-seed=1", "-exact_artifact_path=lost")
         said = [re.search(r"verdict=assertion .*hash=\w+", self.run_program("with-replay", "-n", "3", "lost", **environment).stdout)[0]
@@ -554,12 +561,12 @@ class PlainAccessTest(ForeignProgramTest):
         self.assertEqual(said[0], said[1])
 
     def test_a_line_without_an_access_is_no_point(self):
-        for program, why in (("nothing", "the line has no access to memory, as it was compiled"),
+        for program, why in (("nothing", "no access to memory was compiled there"),
                              ("nowhere", "the program has no debug information of that file")):
             for name in (program, f"{program}-replay"):
                 done = self.run_program(name, "-n", "1", os.devnull) if name.endswith("replay") else self.run_program(name, "-runs=1")
                 self.assertEqual((done.returncode, len(done.stderr.splitlines())), (2, 1), done.stderr)
-                self.assertRegex(done.stderr, rf"^wakefuzz: no point at \S+:\d+: {why}$")
+                self.assertRegex(done.stderr, rf"^wakefuzz: no point at \S+:\d+(-\d+)?: {why}$")
 
 
 class NativeFlavourTest(unittest.TestCase):

@@ -257,23 +257,26 @@ static void test_foreign_root(void)
 
 typedef struct Found {
     uintptr_t pc;
+    unsigned first, last;
     unsigned ranges, with_pc;
 } Found;
 
-static void visit(uintptr_t low, uintptr_t high, void *opaque)
+static void visit(unsigned line, uintptr_t low, uintptr_t high, void *opaque)
 {
     Found *found = opaque;
 
     g_assert_cmpuint(low, <=, high);
+    g_assert_cmpuint(line, >=, found->first);
+    g_assert_cmpuint(line, <=, found->last);
     found->ranges++;
     found->with_pc += found->pc - low < high - low;
 }
 
-static Found find(const char *file, unsigned line, bool known)
+static Found find(const char *file, unsigned first, unsigned last, bool known)
 {
-    Found found = { .pc = place.pc };
+    Found found = { .pc = place.pc, .first = first, .last = last };
 
-    g_assert_true(report_each_code_of_line(file, line, visit, &found) == known);
+    g_assert_true(report_each_code_of_lines(file, first, last, visit, &found) == known);
     return found;
 }
 
@@ -283,13 +286,16 @@ static void test_lines(void)
     static const char this[] = "unit/report_symbolize.c";
 
     plain_function();
-    g_assert_cmpuint(find(this, place.line, true).with_pc, ==, 1);
-    g_assert_cmpuint(find(this, place.line + 1, true).with_pc, ==, 0);
-    g_assert_cmpuint(find(this, 1, true).ranges, ==, 0);
+    g_assert_cmpuint(find(this, place.line, place.line, true).with_pc, ==, 1);
+    g_assert_cmpuint(find(this, place.line + 1, place.line + 1, true).with_pc, ==, 0);
+    g_assert_cmpuint(find(this, 1, 1, true).ranges, ==, 0);
     outer_function();
-    g_assert_cmpuint(find(this, inlined_line, true).with_pc, ==, 1);
-    g_assert_cmpuint(find("it/report_symbolize.c", place.line, false).ranges, ==, 0); /* no whole name */
-    g_assert_cmpuint(find("nowhere.c", place.line, false).ranges, ==, 0);
+    g_assert_cmpuint(find(this, inlined_line, inlined_line, true).with_pc, ==, 1);
+    g_assert_cmpuint(find(this, inlined_line - 1, inlined_line + 1, true).with_pc, ==, 1);
+    g_assert_cmpuint(find(this, inlined_line - 1, inlined_line + 1, true).ranges, >,
+                     find(this, inlined_line, inlined_line, true).ranges);
+    g_assert_cmpuint(find("it/report_symbolize.c", place.line, place.line, false).ranges, ==, 0); /* no whole name */
+    g_assert_cmpuint(find("nowhere.c", place.line, place.line, false).ranges, ==, 0);
 }
 
 int main(int argc, char **argv)

@@ -38,11 +38,12 @@ def number(text):
     return int(text)
 
 
-def source_line(text):
-    match = re.fullmatch(r"([^:\s]+\.c):(\d{1,7})", text)
+def source_lines(text):
+    """(file, first line, last line)"""
+    match = re.fullmatch(r"([^:\s]+\.c):(\d{1,7})(?:-(\d{1,7}))?", text)
     if not match:
-        raise argparse.ArgumentTypeError(f"'{text}' is not FILE.c:LINE, of QEMU's sources (block/io.c:1200)")
-    return str(pathlib.PurePosixPath(match[1])), int(match[2])
+        raise argparse.ArgumentTypeError(f"'{text}' is not FILE.c:LINE or FILE.c:FIRST-LAST, of QEMU's sources (block/io.c:1200)")
+    return str(pathlib.PurePosixPath(match[1])), int(match[2]), int(match[3] or match[2])
 
 
 def parse(arguments):
@@ -59,8 +60,8 @@ def parse(arguments):
     parser.add_argument("--time", type=number, default=60, metavar="SECONDS", help="at most, for each start (default 60)")
     parser.add_argument("--hang", type=number, default=10, metavar="SECONDS", help="native: a scenario that takes longer hangs (default 10)")
     parser.add_argument("--stressors", type=number, default=os.cpu_count() or 1, metavar="N", help="native: of stress-ng (default: CPUs)")
-    parser.add_argument("--points", action="append", type=source_line, default=[], metavar="FILE:LINE",
-                        help="plain and asan: the plain accesses of this line of QEMU's are points, too; may be repeated")
+    parser.add_argument("--points", action="append", type=source_lines, default=[], metavar="FILE:LINE[-LAST]",
+                        help="plain and asan: plain accesses of these lines of QEMU's are points, too; may be repeated")
     parser.add_argument("--markdown", metavar="FILE", help="write the table there too")
     options = parser.parse_intermixed_args(arguments)  # targets may follow options
     options.flavour = list(dict.fromkeys(options.flavour or ["plain"]))

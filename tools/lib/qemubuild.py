@@ -103,14 +103,14 @@ def check_source(text):
 
 
 def check_points(source, points):
-    """[(file, line)], of the sources. Raises CannotRun where one is none."""
-    for file, line in points:
+    """[(file, first line, last line)], of the sources. Raises CannotRun where one is none."""
+    for file, first, last in points:
         path = source / file
         if not path.is_file() or not path.resolve().is_relative_to(source):
-            raise CannotRun(f"--points {file}:{line}: there is no {file} in {source}")
+            raise CannotRun(f"--points: there is no {file} in {source}")
         lines = path.read_text("utf-8", "replace").count("\n")
-        if not 0 < line <= lines:
-            raise CannotRun(f"--points {file}:{line}: {file} has lines 1 to {lines}")
+        if not 0 < first <= last <= lines:
+            raise CannotRun(f"--points {file}:{first}{'' if last == first else f'-{last}'}: {file} has lines 1 to {lines}")
 
 
 def missing_for(source, target, asks=NEEDS):
@@ -370,20 +370,38 @@ def our_libraries(flavour):
     return [paths[PROBE], "-Wl,--whole-archive", *(paths[name] for name in OURS), "-Wl,--no-whole-archive"]
 
 
+def _archive_of(name, link):
+    """libx.a of an object libx.a.p/y.c.o that is linked from it where it is needed; None where it is not linked so."""
+    archive, whole = name.split("/")[0].removesuffix(".p"), False
+    for word in link:
+        whole = whole if "whole-archive" not in word else "no-whole" not in word
+        if word == archive and word.endswith(".a") and not whole:
+            return archive
+    return None
+
+
 def _compile_with_points(source, place, ours, link, points, words):
-    """The files of these lines, and the list of the lines. Returns {object of the link: ours in its place}, and our own object."""
-    replaced, table = {}, ours / "points.c"
-    for file in dict.fromkeys(file for file, _ in points):
-        objects = {name: command for name, command in _compile_commands(place, (source / file).resolve()).items() if name in link}
+    """
+    The files of these lines, and the list of the lines. Returns {object of the link: ours in its place}, and objects that are linked besides: what
+    they define is taken from no archive any more.
+    """
+    replaced, added, table = {}, [], ours / "points.c"
+    for file in dict.fromkeys(file for file, _, _ in points):
+        objects = {name: command for name, command in _compile_commands(place, (source / file).resolve()).items()
+                   if name in link or _archive_of(name, link)}
         if not objects:
             raise CannotRun(f"--points: {file} is no part of what the lane links of this QEMU")
         for number, (name, command) in enumerate(objects.items()):
-            replaced[name] = str(ours / f"{file.replace('/', '_')}.{number}.o")
-            _must([*command, *POINTS_WORDS, "-c", source / file, "-o", replaced[name]], place, f"{file} does not compile with points")
-    table.write_text('#include "fuzz/plain_access.h"\nconst PlainLine wakefuzz_plain_lines[] = {\n' +
-                     "".join(f'    {{ "{file}", {line} }},\n' for file, line in points) + "    { 0 }\n};\n", "utf-8")
+            made = str(ours / f"{file.replace('/', '_')}.{number}.o")
+            _must([*command, *POINTS_WORDS, "-c", source / file, "-o", made], place, f"{file} does not compile with points")
+            if name in link:
+                replaced[name] = made
+            else:
+                added.append(made)
+    table.write_text('#include "fuzz/plain_access.h"\nconst PlainLines wakefuzz_plain_lines[] = {\n' +
+                     "".join(f'    {{ "{file}", {first}, {last} }},\n' for file, first, last in points) + "    { 0 }\n};\n", "utf-8")
     _compile(place, words, table, ours / "points.o")
-    return replaced, ours / "points.o"
+    return replaced, [*added, ours / "points.o"]
 
 
 def _check_for_accesses(place, target):
@@ -394,7 +412,7 @@ def _check_for_accesses(place, target):
 
 
 def link_targets(source, place, flavour, names, points=()):
-    """Link the programs of each target; all or none of a target are there afterwards. With points [(file, line)] those of other points are gone."""
+    """Link the programs of each target; all or none of a target are there afterwards. With points those of other points are gone."""
     runners, libraries = _runners(flavour), our_libraries(flavour) if flavour in SIMULATED else []
     words, link = _compile_command(source, place), _link_command(place)
     ours = place / (POINTS_FOLDER if points else OURS_FOLDER)
@@ -404,9 +422,9 @@ def link_targets(source, place, flavour, names, points=()):
     if points:
         shutil.rmtree(ours, ignore_errors=True)
         ours.mkdir()
-        replaced, table = _compile_with_points(source, place, ours, link, points, bare)
+        replaced, added = _compile_with_points(source, place, ours, link, points, bare)
         link = [replaced.get(word, word) for word in link]
-        libraries = [table, *libraries]
+        libraries = [*added, *libraries]
     for path in sorted(set().union(*runners.values())):
         _compile(place, bare, path, ours / f"{path.stem}.o")
     for path in sorted(set().union(*(parts(target) for target in names))):
