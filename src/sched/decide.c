@@ -8,8 +8,9 @@
  */
 #include "sched/engine.h"
 
-#define RUN_MAX     SCHED_RUN_MAX
-#define SPIN_WEIGHT 20u /* of a yield among deferred decisions */
+#define RUN_MAX         SCHED_RUN_MAX
+#define CLOCK_MOVES_MAX 256u /* by the plan, in an execution */
+#define SPIN_WEIGHT     20u /* of a yield among deferred decisions */
 
 #define engine sched_engine_
 #define policy sched_policy_
@@ -264,9 +265,14 @@ static bool clock_may_move(void)
     return sched_clock_armed() && sched_clock_next_ns() < sched_clock_now + engine.limits.late_ns;
 }
 
+/*
+ * The plan moves it that often at most. Where a timer is set anew each time, the thread that it wakes may have all of the processor: another one,
+ * which could run, would get a step or two between two timers, and take minutes for what it does in no time.
+ */
 static bool clock_moves(void)
 {
-    return engine.plan.clock_rate && !(sched_random(&engine.random) & ((2ull << engine.plan.clock_rate) - 1));
+    return engine.plan.clock_rate && engine.clock_moves < CLOCK_MOVES_MAX &&
+           !(sched_random(&engine.random) & ((2ull << engine.plan.clock_rate) - 1));
 }
 
 /* Who goes on after this point of self; not in the ready queue any more. NULL: nobody can run, or the execution has ended. */
@@ -310,6 +316,7 @@ SchedThread *sched_decide(SchedThread *self, bool can_go_on, bool yields)
                 chosen = is_enabled(chosen) ? chosen : NULL;
             } else if (clock && clock_moves()) {
                 deviate(self, nth, SCHED_CHOICE_CLOCK, SCHED_PLACE_CLOCK);
+                engine.clock_moves++;
                 if (!advance_clock()) {
                     return NULL;
                 }

@@ -263,6 +263,7 @@ static void begin(const SchedPlan *plan, const SchedLimits *limits)
     engine.ready_first = engine.ready_last = NULL;
     engine.ready_count = 0;
     engine.run_length = 0;
+    engine.clock_moves = 0;
     engine.probe = NULL;
     engine.idle = NULL;
     engine.ended = false;

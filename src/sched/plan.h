@@ -47,7 +47,7 @@ typedef struct SchedOverride {
 typedef struct SchedPlan {
     SchedBase base;
     bool atomics;        /* points at atomic accesses too */
-    uint8_t clock_rate;  /* 0: the clock moves only when nobody can run; k: at a decision with probability 1/2^(k+1) */
+    uint8_t clock_rate;  /* 0: the clock moves when nobody can run; k: also at one of 2^(k+1) decisions, 256 times at most */
     uint8_t disturb;     /* 0: calls are not disturbed; k: with probability 1/2^k, see sched_disturb(); at most 31 */
     uint8_t parameter;   /* WALK: rate 1/2^(1 + parameter % 8); PCT: depth 1 + parameter % 5; else unused */
     uint64_t seed;       /* hashed before use */

@@ -287,6 +287,50 @@ static void test_quiescence(void)
     g_assert_cmpuint(result->threads_left, ==, 1);
 }
 
+/* ---- a timer that is set anew each time, and a thread that needs a while */
+
+enum { WORK = 4000, CLOCK_MOVES = 256 };
+
+static int worked;
+
+static void *work_for_a_while(void *unused)
+{
+    for (int i = 0; i < WORK; i++) {
+        qatomic_set(&worked, i + 1);
+    }
+    return unused;
+}
+
+static void sleep_until_it_is_done(void *unused)
+{
+    SchedThread *thread;
+
+    (void)unused;
+    worked = 0;
+    thread = kit_spawn(work_for_a_while, NULL);
+    while (qatomic_read(&worked) < WORK) {
+        kit_sleep_until(sched_now_ns() + KIT_MS);
+    }
+    kit_join(thread);
+}
+
+/* While somebody could run the plan moves the clock so often and not more: or the sleeper would have the processor, and minutes would pass. */
+static void test_clock_does_not_run_away(void)
+{
+    SchedPlan plan = { .base = SCHED_BASE_WALK, .atomics = true, .clock_rate = 1 };
+
+    for (plan.seed = 1; plan.seed <= 20; plan.seed++) {
+        const SchedResult *result = kit_run_done(sleep_until_it_is_done, NULL, &plan);
+        unsigned moves = 0;
+
+        for (uint32_t i = 0; i < result->deviation_count; i++) {
+            moves += result->deviation_places[i].kind == SCHED_PLACE_CLOCK;
+        }
+        g_assert_true(result->deviations_complete);
+        g_assert_cmpuint(moves, ==, CLOCK_MOVES);
+    }
+}
+
 int main(int argc, char **argv)
 {
     kit_init(&argc, &argv);
@@ -298,6 +342,7 @@ int main(int argc, char **argv)
     g_test_add_func("/sched/clock/timed-wait", test_timed_wait);
     g_test_add_func("/sched/clock/early-clock-is-a-decision", test_early_clock_is_a_decision);
     g_test_add_func("/sched/clock/no-long-jump-past-a-busy-thread", test_no_long_jump_past_a_busy_thread);
+    g_test_add_func("/sched/clock/does-not-run-away", test_clock_does_not_run_away);
     g_test_add_func("/sched/clock/quiescence", test_quiescence);
     return g_test_run();
 }
