@@ -409,6 +409,26 @@ def lane_flavours(tally, source):
         lane_replay(tally, f"{tsan.name} tsan on {source}: the empty input has one hash", tsan, empty, ["none"])
 
 
+def lane_points(tally, source):
+    """Plain accesses of whole files, one of which is linked from an archive, are points: more steps, and as exact."""
+    target, points = "qemu_co_sleep", []
+    for file in ("util/qemu-coroutine-sleep.c", "block/graph-lock.c"):
+        lines = (pathlib.Path(source) / file).read_text("utf-8", "replace").count("\n")
+        points += ["--points", f"{file}:1-{lines}"]
+    status, output = call([ROOT / "tools" / "qemu-lane", source, *points, target])
+    tally.case(f"tools/qemu-lane {source} {' '.join(points)} {target}", status == 0, output)
+    if status:
+        return
+    program = ROOT / next(line for line in output.splitlines() if "/wakefuzz-points/" in line)
+    with tempfile.TemporaryDirectory(prefix="wakefuzz-") as folder:
+        empty = pathlib.Path(folder) / "empty"
+        empty.touch()
+        steps = [int(re.search(r"steps=(\d+)", call([f"{path}-replay", "-q", empty])[1])[1])
+                 for path in (program.parents[1] / qemubuild.OURS_FOLDER / target, program)]
+        tally.case(f"{program.name} with points on {source}: has more steps", steps[1] > steps[0], f"{steps[0]}, {steps[1]}")
+        lane_rewinds(tally, f"{program.name} with points on {source}", program, pathlib.Path(folder))
+
+
 def conformance(tally, source):
     """Core and QEMU do the same."""
     try:
@@ -538,6 +558,7 @@ def run(tally, quick, trees):
                 tally.leave_out(f"flavours native and tsan of the lane on {tree}", QUICK)
             else:
                 lane_flavours(tally, tree)
+            lane_points(tally, tree)
             conformance(tally, tree)
         tally.end_section()
     else:
