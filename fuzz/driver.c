@@ -17,8 +17,9 @@
 #include "report/report.h"
 #include "report/symbolize.h"
 
-#define WARM_UP_EXECUTIONS 3u
-#define WINDOWS_MAX        64u
+#define WARM_UP_EXECUTIONS   3u
+#define WINDOWS_MAX          64u
+#define STEPS_WITH_PLAIN_MAX 500000u /* an execution with points at plain accesses has several times as many steps */
 
 #define INPUT_BYTES_MAX   (1u << 20)
 #define HISTORY_BYTES_MAX 65536u
@@ -179,7 +180,9 @@ static void execute(void)
     size_t plan_bytes = given_plan ? 0 : sched_plan_decode(&plan, last_data, last_size);
     FuzzInput input = { .data = last_data, .size = last_size - plan_bytes };
     SchedLimits limits = {
-        .steps = stop_before ? stop_before : fuzz_target.steps_max,
+        .steps = stop_before          ? stop_before
+                 : plain_access_any() ? STEPS_WITH_PLAIN_MAX
+                                      : fuzz_target.steps_max,
         .late_ns = fuzz_target.late_ns,
         .recursion = fuzz_target.recursion_max,
         .disturb = fuzz_target.disturbs,

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "report/lines.h"
-#include "report/symbolize.h"
 #include "sched/sched.h"
 
 enum { ACCESSES_MAX = 16384, SLOTS = 4 * ACCESSES_MAX, CALL_BYTES = 5, CALL_OPCODE = 0xe8 };
@@ -21,8 +20,8 @@ static SchedSite sites[ACCESSES_MAX];
 static uintptr_t addresses[ACCESSES_MAX]; /* the return address of each site's call */
 static char names[ACCESSES_MAX][sizeof("line 4294967295")];
 static unsigned count;
-static uint16_t
-    slots[SLOTS]; /* of a site, plus 1; 0: none. By addresses; a slot that is taken by another one is followed by the next */
+/* Of a site, plus 1; 0: none. By addresses; a slot that is taken by another one is followed by the next. */
+static uint16_t slots[SLOTS];
 
 static unsigned slot_of(uintptr_t pc)
 {
@@ -87,7 +86,7 @@ static const struct {
 
 /* ---- which of them */
 
-static void add(const char *file, unsigned line, uintptr_t address, size_t kind)
+static void add(const char *file, const ReportCode *code, uintptr_t address, size_t kind)
 {
     unsigned slot = slot_of(address);
 
@@ -95,18 +94,19 @@ static void add(const char *file, unsigned line, uintptr_t address, size_t kind)
         return; /* two rows of the table of lines may overlap */
     }
     if (count == ACCESSES_MAX) {
-        fprintf(stderr, "wakefuzz: more than %d plain accesses are to be points, up to %s:%u\n", ACCESSES_MAX, file, line);
+        fprintf(stderr, "wakefuzz: more than %d plain accesses are to be points, up to %s:%u\n", ACCESSES_MAX, file, code->line);
         exit(2);
     }
     while (slots[slot]) {
         slot = (slot + 1) % SLOTS;
     }
-    snprintf(names[count], sizeof(names[0]), "line %u", line);
+    snprintf(names[count], sizeof(names[0]), "line %u", code->line);
     sites[count] = (SchedSite){
         .file = file,
-        .function = report_function_at(address - 1)->function,
+        .function = count && strcmp(sites[count - 1].function, code->function) == 0 ? sites[count - 1].function
+                                                                                    : strdup(code->function),
         .expression = names[count],
-        .line = line,
+        .line = code->line,
         .operation = (uint8_t)kinds[kind].operation,
         .size_bytes = kinds[kind].bytes,
     };
@@ -114,21 +114,21 @@ static void add(const char *file, unsigned line, uintptr_t address, size_t kind)
     slots[slot] = (uint16_t)++count;
 }
 
-static void look_for_calls(unsigned line, uintptr_t low, uintptr_t high, void *opaque)
+static void look_for_calls(const ReportCode *code, void *opaque)
 {
     const PlainLines *lines = opaque;
 
-    for (uintptr_t at = low; at + CALL_BYTES <= high; at++) {
-        const uint8_t *code = (const uint8_t *)at;
+    for (uintptr_t at = code->low; at + CALL_BYTES <= code->high; at++) {
+        const uint8_t *instruction = (const uint8_t *)at;
         int32_t distance;
 
-        if (code[0] != CALL_OPCODE) {
+        if (instruction[0] != CALL_OPCODE) {
             continue;
         }
-        memcpy(&distance, code + 1, sizeof(distance));
+        memcpy(&distance, instruction + 1, sizeof(distance));
         for (size_t kind = 0; kind < sizeof(kinds) / sizeof(kinds[0]); kind++) {
             if (at + CALL_BYTES + (uintptr_t)(intptr_t)distance == (uintptr_t)kinds[kind].function) {
-                add(lines->file, line, at + CALL_BYTES, kind);
+                add(lines->file, code, at + CALL_BYTES, kind);
             }
         }
     }
@@ -138,12 +138,12 @@ void plain_access_init(void)
 {
     for (const PlainLines *lines = wakefuzz_plain_lines; lines && lines->file; lines++) {
         unsigned before = count;
-        bool known = report_each_code_of_lines(lines->file, lines->first, lines->last, look_for_calls, (void *)(uintptr_t)lines);
+        bool known = report_each_code_of_lines(lines->file, lines->lines, look_for_calls, (void *)(uintptr_t)lines);
 
         if (count == before) {
-            fprintf(stderr, "wakefuzz: no point at %s:%u", lines->file, lines->first);
-            if (lines->last > lines->first) {
-                fprintf(stderr, "-%u", lines->last);
+            fprintf(stderr, "wakefuzz: no point at %s:%u", lines->file, lines->lines.first);
+            if (lines->lines.last > lines->lines.first) {
+                fprintf(stderr, "-%u", lines->lines.last);
             }
             fprintf(stderr, ": %s\n",
                     known ? "no access to memory was compiled there" : "the program has no debug information of that file");
@@ -151,4 +151,9 @@ void plain_access_init(void)
         }
     }
     sched_name_sites(sites, count);
+}
+
+bool plain_access_any(void)
+{
+    return count > 0;
 }

@@ -10,9 +10,13 @@
 #ifndef FUZZ_PLAIN_ACCESS_H
 #define FUZZ_PLAIN_ACCESS_H
 
+#include <stdbool.h>
+
+#include "report/lines.h"
+
 typedef struct PlainLine {
     const char *file; /* the end of its path, of whole names: "block/io.c" */
-    unsigned first, last;
+    ReportLines lines;
 } PlainLines;
 
 /* Ends with a file that is NULL. */
@@ -20,5 +24,8 @@ extern const PlainLines wakefuzz_plain_lines[] __attribute__((weak));
 
 /* Find the accesses. Ends the process, with a line that says why, where lines have none. Kernel thread, once, after sched_init(). */
 void plain_access_init(void);
+
+/* Are there any? */
+bool plain_access_any(void);
 
 #endif

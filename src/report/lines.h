@@ -7,13 +7,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Code of this line at [low, high). */
-typedef void ReportVisitCode(unsigned line, uintptr_t low, uintptr_t high, void *opaque);
+typedef struct ReportLines {
+    unsigned first, last;
+} ReportLines;
+
+/* Code at [low, high) that was compiled of one line. */
+typedef struct ReportCode {
+    const char
+        *function; /* that the line is in, by the lines at which functions begin; "??" when unknown. Valid during the call */
+    unsigned line;
+    uintptr_t low, high;
+} ReportCode;
+
+typedef void ReportVisitCode(const ReportCode *code, void *opaque);
 
 /*
- * Visit what was compiled of the lines from first to last, in the executable's objects of this source file; in ascending order of addresses within
- * an object. file is the end of a path, of whole names: "block/io.c". Returns whether there is such an object with debug information.
+ * Visit what was compiled of these lines, in the executable's objects of this source file; in ascending order of addresses within an object. file
+ * is the end of a path, of whole names: "block/io.c". Returns whether there is such an object with debug information.
  */
-bool report_each_code_of_lines(const char *file, unsigned first, unsigned last, ReportVisitCode *visit, void *opaque);
+bool report_each_code_of_lines(const char *file, ReportLines wanted, ReportVisitCode *visit, void *opaque);
 
 #endif

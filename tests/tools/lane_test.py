@@ -510,8 +510,11 @@ static void run(FuzzInput *in)
 {
     pthread_t thread;
 
-    (void)in; /* nothing */
     block = calloc(1, sizeof(*block));
+    /* nothing */ if (fuzz_byte(in) == 0xa5 && fuzz_byte(in) == 0x5a) {
+        while (!*(volatile long *)&block->padding) { /* for ever */
+        }
+    }
     pthread_create(&thread, NULL, add, NULL);
     add(NULL);
     pthread_join(thread, NULL);
@@ -537,7 +540,7 @@ class PlainAccessTest(ForeignProgramTest):
                                         ("nothing", "counts.c", cls.line["nothing"], cls.line["nothing"]), ("nowhere", "x.c", 1, 2)):
             table = cls.folder / f"{name}.lines.c"
             table.write_text('#include "fuzz/plain_access.h"\n'
-                             f'const PlainLines wakefuzz_plain_lines[] = {{ {{ "{file}", {first}, {last} }}, {{ 0 }} }};\n', "ascii")
+                             f'const PlainLines wakefuzz_plain_lines[] = {{ {{ "{file}", {{ {first}, {last} }} }}, {{ 0 }} }};\n', "ascii")
             cls.link(name, [*COUNTED, cls.folder / "counts.c", table])
 
     def test_a_lost_update_is_found_where_its_accesses_are_points(self):
@@ -553,6 +556,13 @@ class PlainAccessTest(ForeignProgramTest):
         steps = [int(re.search(r"steps=(\d+)", self.run_program(f"{name}-replay", os.devnull).stdout)[1]) for name in ("without", "with", "all")]
         self.assertEqual(steps[1], steps[0] + 6, steps)  # a pointer and a number are read, a number is written: twice
         self.assertGreater(steps[2], steps[1])
+
+    def test_a_stack_begins_at_the_access_and_an_execution_may_be_long(self):
+        (self.folder / "spins").write_bytes(b"\xa5\x5a" + bytes(16))
+        done = self.run_program("all-replay", "spins")
+        self.assertIn("verdict=livelock ", done.stdout)
+        self.assertIn("steps=500000 ", done.stdout)
+        self.assertRegex(done.stderr, r"\Apanic: livelock: main repeats 1 step in run;.*\n    #0 0x\w+ in run ")
 
     def test_it_is_the_same_execution_in_one_child_and_forked(self):
         self.run_program("with", "-runs=3000", "-seed=1", "-exact_artifact_path=lost")

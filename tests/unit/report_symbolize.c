@@ -259,25 +259,39 @@ typedef struct Found {
     uintptr_t pc;
     unsigned first, last;
     unsigned ranges, with_pc;
+    const char *function; /* of the code with that pc */
 } Found;
 
-static void visit(unsigned line, uintptr_t low, uintptr_t high, void *opaque)
+static void visit(const ReportCode *code, void *opaque)
 {
     Found *found = opaque;
 
-    g_assert_cmpuint(low, <=, high);
-    g_assert_cmpuint(line, >=, found->first);
-    g_assert_cmpuint(line, <=, found->last);
+    g_assert_cmpuint(code->low, <=, code->high);
+    g_assert_cmpuint(code->line, >=, found->first);
+    g_assert_cmpuint(code->line, <=, found->last);
     found->ranges++;
-    found->with_pc += found->pc - low < high - low;
+    if (found->pc - code->low < code->high - code->low) {
+        found->with_pc++;
+        found->function = code->function;
+    }
 }
 
 static Found find(const char *file, unsigned first, unsigned last, bool known)
 {
     Found found = { .pc = place.pc, .first = first, .last = last };
 
-    g_assert_true(report_each_code_of_lines(file, first, last, visit, &found) == known);
+    g_assert_true(report_each_code_of_lines(file, (ReportLines){ first, last }, visit, &found) == known);
     return found;
+}
+
+static void check_function(Found found, const char *name)
+{
+    g_assert_cmpuint(found.with_pc, ==, 1);
+#ifndef LINES_ONLY /* which say nothing of where a function begins */
+    g_assert_cmpstr(found.function, ==, name);
+#else
+    (void)name;
+#endif
 }
 
 /* /report/lines: the code of a call is that of its line, where it was inlined too, and of no other line. */
@@ -286,11 +300,11 @@ static void test_lines(void)
     static const char this[] = "unit/report_symbolize.c";
 
     plain_function();
-    g_assert_cmpuint(find(this, place.line, place.line, true).with_pc, ==, 1);
+    check_function(find(this, place.line, place.line, true), "plain_function");
     g_assert_cmpuint(find(this, place.line + 1, place.line + 1, true).with_pc, ==, 0);
     g_assert_cmpuint(find(this, 1, 1, true).ranges, ==, 0);
     outer_function();
-    g_assert_cmpuint(find(this, inlined_line, inlined_line, true).with_pc, ==, 1);
+    check_function(find(this, inlined_line, inlined_line, true), "inlined_function");
     g_assert_cmpuint(find(this, inlined_line - 1, inlined_line + 1, true).with_pc, ==, 1);
     g_assert_cmpuint(find(this, inlined_line - 1, inlined_line + 1, true).ranges, >,
                      find(this, inlined_line, inlined_line, true).ranges);

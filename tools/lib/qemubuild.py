@@ -399,7 +399,7 @@ def _compile_with_points(source, place, ours, link, points, words):
             else:
                 added.append(made)
     table.write_text('#include "fuzz/plain_access.h"\nconst PlainLines wakefuzz_plain_lines[] = {\n' +
-                     "".join(f'    {{ "{file}", {first}, {last} }},\n' for file, first, last in points) + "    { 0 }\n};\n", "utf-8")
+                     "".join(f'    {{ "{file}", {{ {first}, {last} }} }},\n' for file, first, last in points) + "    { 0 }\n};\n", "utf-8")
     _compile(place, words, table, ours / "points.o")
     return replaced, [*added, ours / "points.o"]
 
@@ -412,7 +412,21 @@ def _check_for_accesses(place, target):
 
 
 def link_targets(source, place, flavour, names, points=()):
-    """Link the programs of each target; all or none of a target are there afterwards. With points those of other points are gone."""
+    """Link the programs of each target; all or none of a target are there afterwards. With points: of all targets, and those of other points are gone."""
+    if not points:
+        _link_targets(source, place, flavour, names, ())
+        return
+    try:
+        shutil.rmtree(place / POINTS_FOLDER, ignore_errors=True)
+        (place / POINTS_FOLDER).mkdir()
+        _link_targets(source, place, flavour, names, points)
+        _check_for_accesses(place, names[0])
+    except BaseException:
+        shutil.rmtree(place / POINTS_FOLDER, ignore_errors=True)
+        raise
+
+
+def _link_targets(source, place, flavour, names, points):
     runners, libraries = _runners(flavour), our_libraries(flavour) if flavour in SIMULATED else []
     words, link = _compile_command(source, place), _link_command(place)
     ours = place / (POINTS_FOLDER if points else OURS_FOLDER)
@@ -420,8 +434,6 @@ def link_targets(source, place, flavour, names, points=()):
     bare = [word for word in words if not word.startswith("-fsanitize")]  # what watches is never instrumented
     bare.append(f'-DLANE_SOURCE="{source}"')
     if points:
-        shutil.rmtree(ours, ignore_errors=True)
-        ours.mkdir()
         replaced, added = _compile_with_points(source, place, ours, link, points, bare)
         link = [replaced.get(word, word) for word in link]
         libraries = [*added, *libraries]
@@ -445,8 +457,6 @@ def link_targets(source, place, flavour, names, points=()):
         finally:
             for path in made.values():
                 pathlib.Path(f"{path}.new").unlink(missing_ok=True)
-    if points:
-        _check_for_accesses(place, names[0])
 
 
 def _our_link(link, main_object, ours, output, flavour, replay):
