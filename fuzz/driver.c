@@ -17,9 +17,10 @@
 #include "report/report.h"
 #include "report/symbolize.h"
 
-#define WARM_UP_EXECUTIONS   3u
-#define WINDOWS_MAX          64u
-#define STEPS_WITH_PLAIN_MAX 500000u /* an execution with points at plain accesses has several times as many steps */
+#define WARM_UP_EXECUTIONS 3u
+#define WINDOWS_MAX        64u
+#define STEPS_WITH_PLAIN_MAX \
+    500000u /* at least: an execution with points at plain accesses may have several times as many steps */
 
 #define INPUT_BYTES_MAX   (1u << 20)
 #define HISTORY_BYTES_MAX 65536u
@@ -181,7 +182,7 @@ static void execute(void)
     FuzzInput input = { .data = last_data, .size = last_size - plan_bytes };
     SchedLimits limits = {
         .steps = stop_before          ? stop_before
-                 : plain_access_any() ? STEPS_WITH_PLAIN_MAX
+                 : plain_access_any() ? MAX(STEPS_WITH_PLAIN_MAX, fuzz_target.steps_max)
                                       : fuzz_target.steps_max,
         .late_ns = fuzz_target.late_ns,
         .recursion = fuzz_target.recursion_max,

@@ -19,7 +19,7 @@ enum { ACCESSES_MAX = 16384, SLOTS = 4 * ACCESSES_MAX, CALL_BYTES = 5, CALL_OPCO
 static SchedSite sites[ACCESSES_MAX];
 static uintptr_t addresses[ACCESSES_MAX]; /* the return address of each site's call */
 static char names[ACCESSES_MAX][sizeof("line 4294967295")];
-static unsigned count;
+static unsigned count, calls_seen;
 /* Of a site, plus 1; 0: none. By addresses; a slot that is taken by another one is followed by the next. */
 static uint16_t slots[SLOTS];
 
@@ -86,12 +86,23 @@ static const struct {
 
 /* ---- which of them */
 
+/* A copy for ever; calls come function by function. */
+static const char *kept(const char *function)
+{
+    const char *copy = count && strcmp(sites[count - 1].function, function) == 0 ? sites[count - 1].function : strdup(function);
+
+    if (!copy) {
+        abort();
+    }
+    return copy;
+}
+
 static void add(const char *file, const ReportCode *code, uintptr_t address, size_t kind)
 {
     unsigned slot = slot_of(address);
 
     if (site_at(address)) {
-        return; /* two rows of the table of lines may overlap */
+        return; /* lines that are named twice, or rows of the table of lines that overlap */
     }
     if (count == ACCESSES_MAX) {
         fprintf(stderr, "wakefuzz: more than %d plain accesses are to be points, up to %s:%u\n", ACCESSES_MAX, file, code->line);
@@ -103,8 +114,7 @@ static void add(const char *file, const ReportCode *code, uintptr_t address, siz
     snprintf(names[count], sizeof(names[0]), "line %u", code->line);
     sites[count] = (SchedSite){
         .file = file,
-        .function = count && strcmp(sites[count - 1].function, code->function) == 0 ? sites[count - 1].function
-                                                                                    : strdup(code->function),
+        .function = kept(code->function),
         .expression = names[count],
         .line = code->line,
         .operation = (uint8_t)kinds[kind].operation,
@@ -128,6 +138,7 @@ static void look_for_calls(const ReportCode *code, void *opaque)
         memcpy(&distance, instruction + 1, sizeof(distance));
         for (size_t kind = 0; kind < sizeof(kinds) / sizeof(kinds[0]); kind++) {
             if (at + CALL_BYTES + (uintptr_t)(intptr_t)distance == (uintptr_t)kinds[kind].function) {
+                calls_seen++;
                 add(lines->file, code, at + CALL_BYTES, kind);
             }
         }
@@ -137,10 +148,10 @@ static void look_for_calls(const ReportCode *code, void *opaque)
 void plain_access_init(void)
 {
     for (const PlainLines *lines = wakefuzz_plain_lines; lines && lines->file; lines++) {
-        unsigned before = count;
+        unsigned before = calls_seen;
         bool known = report_each_code_of_lines(lines->file, lines->lines, look_for_calls, (void *)(uintptr_t)lines);
 
-        if (count == before) {
+        if (calls_seen == before) {
             fprintf(stderr, "wakefuzz: no point at %s:%u", lines->file, lines->lines.first);
             if (lines->lines.last > lines->lines.first) {
                 fprintf(stderr, "-%u", lines->lines.last);

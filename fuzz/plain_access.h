@@ -4,8 +4,9 @@
  * The program defines wakefuzz_plain_lines, and its files with such lines are compiled by clang with debug information and, beside the words for
  * coverage (without which these do nothing), -fsanitize-coverage=trace-loads,trace-stores. A program without the table has no such points.
  *
- * All accesses to memory of a named line become points, those that were inlined included; of another line none. What the compiler keeps in a
- * register is no access. In the step table an access is "line 12", or what an atomic access calls that object.
+ * The loads and stores of a named line become points, those that were inlined included; of another line none. No points are accesses that the
+ * compiler keeps in a register or calls memcpy() or memset() for (an assignment of a structure), or has put on no line. Those of one line are one
+ * site in a constraint: one for loads, one for stores. In the step table an access is "line 12", or what an atomic access calls that object.
  */
 #ifndef FUZZ_PLAIN_ACCESS_H
 #define FUZZ_PLAIN_ACCESS_H

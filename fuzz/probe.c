@@ -96,7 +96,7 @@ static void note_frames(uintptr_t pc, const uintptr_t *frame)
     }
 }
 
-/* libc has no frame pointers, so that the unwinder is asked as well; it may crash itself, on a stack that is broken: then what is noted already holds. */
+/* libc has no frame pointers, so that the unwinder is asked as well, which may crash itself on a stack that is broken: after the other way. */
 static void note_crash(const greg_t *registers)
 {
     static ReportPcs all; /* from here on, past the signal */
@@ -119,12 +119,17 @@ static void note_crash(const greg_t *registers)
     }
 }
 
+static const int crashes[] = FUZZ_CRASH_SIGNALS;
+
 static void on_crash(int number, siginfo_t *info, void *context)
 {
     const ucontext_t *machine = context;
 
     (void)info;
     sched_passthrough_begin(); /* abort() comes here from inside of an execution */
+    for (size_t i = 0; i < G_N_ELEMENTS(crashes); i++) {
+        signal(crashes[i], SIG_DFL); /* of what looks at this crash: the process ends, and what is noted by then holds */
+    }
     shared->signal = number;
     note_execution(sched_result_so_far());
     note_crash(machine->uc_mcontext.gregs);
@@ -187,15 +192,21 @@ static void child(const Recipe *recipes, unsigned first, unsigned count)
 
 /* ---- in the parent */
 
+static bool is_of(const ReportFrame *frame, const char *path)
+{
+    return frame->file && g_str_has_prefix(frame->file, path);
+}
+
 /*
- * Not libc's or GLib's, and not our malloc(), which stands in front of libc's: where in there a broken heap is met depends on all that was
- * allocated before.
+ * Not libc's or GLib's, and none of those that stand in front of libc's or look at an object before the program does: where in malloc() a broken
+ * heap is met depends on all that was allocated before.
  */
 static bool is_programs(const ReportFrame *frame)
 {
     const char *program = report_function_at((uintptr_t)is_programs)->module;
 
-    return strcmp(frame->module, program) == 0 && !(frame->file && g_str_has_prefix(frame->file, "src/os/"));
+    return strcmp(frame->module, program) == 0 && !is_of(frame, "src/os/") && !is_of(frame, "src/sched/") &&
+           !is_of(frame, "fuzz/plain_access.c");
 }
 
 /* The functions of the program where it happened, innermost first, as one word; where there are none, the innermost function. Free it. */
@@ -207,8 +218,8 @@ static char *name_crash(void)
     for (unsigned i = 0; i < CRASH_FRAMES_MAX && shared->crash_pcs[i] && count < CRASH_FUNCTIONS; i++) {
         const ReportFrame *frame = report_function_at(shared->crash_pcs[i]);
 
-        if (frame->file && g_str_has_prefix(frame->file, "fuzz/")) {
-            break;
+        if (is_of(frame, "fuzz/") && is_programs(frame)) {
+            break; /* by which scenario it was met does not make it another bug */
         }
         if (is_programs(frame)) {
             g_string_append_printf(named, "%s%s", count++ ? "," : "", frame->function);
@@ -392,7 +403,6 @@ void probe_prepare(char **argv)
 
 void probe_init(void)
 {
-    static const int crashes[] = FUZZ_CRASH_SIGNALS;
     struct sigaction action = { .sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

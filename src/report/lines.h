@@ -13,8 +13,7 @@ typedef struct ReportLines {
 
 /* Code at [low, high) that was compiled of one line. */
 typedef struct ReportCode {
-    const char
-        *function; /* that the line is in, by the lines at which functions begin; "??" when unknown. Valid during the call */
+    const char *function; /* that the line is in; "??" when unknown. Valid during the call */
     unsigned line;
     uintptr_t low, high;
 } ReportCode;

@@ -351,6 +351,9 @@ void report_add_step(Text *text, ReportValues *values, CheckTrace trace, size_t 
         return;
     }
     report_add_object(text, trace, index);
+    if (step->site->size_bytes == 0) {
+        return;
+    }
     switch (step->operation) {
     case SCHED_LOAD:
         text_add(text, " == ");

@@ -124,6 +124,7 @@ void sched_fail(const char *verdict, const char *format, ...)
         fprintf(stderr, "wakefuzz: %s: %s (outside an execution)\n", verdict, fail_message);
         abort();
     }
+    sched_close_store();
     engine.result.reason = verdict;
     engine.result.message = fail_message;
     sched_end(SCHED_FAILED, sched_self_);

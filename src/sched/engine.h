@@ -37,6 +37,7 @@ void sched_note_wake(const SchedThread *thread);
 const SchedPlace *sched_deviation_places(void);
 /* After a change of the step bound or of what is watched. */
 void sched_set_stop_step(void);
+void sched_close_store(void); /* point.c: the store of sched_store() has been done: what has become of the object */
 
 /* The thread can run from now on: joins the ready queue and the candidates. */
 void sched_enable(SchedThread *thread);

@@ -192,7 +192,7 @@ typedef struct Engine {
     uint32_t override_count, replaced_override_count;
     uint64_t stop_step; /* the next step at which something has to be done: the step bound, one that is watched, or any */
     uint32_t clock_moves; /* of the plan's, though somebody could run */
-    uint64_t open_store; /* the step whose store is not done yet, plus 1; 0: none. It is at the next step */
+    uint64_t open_store; /* the step whose store is not done yet, plus 1; 0: none. By the next step it is */
     const size_t *watched_steps, *all_watched_steps;
     size_t watch_count, all_watch_count;
     void (*watch)(size_t step, SchedThread *thread);

@@ -140,12 +140,12 @@ void sched_forget(const void *memory, size_t bytes)
 {
     uintptr_t low = (uintptr_t)memory, high = low + bytes;
 
-    if (!engine_here() || !bytes) {
-        return;
-    }
     if (UNLIKELY(sched_engine_.open_store) && sched_trace_.steps[sched_engine_.open_store - 1].object - low < bytes) {
         sched_engine_.open_store = 0; /* what it has become cannot be read any more */
         sched_set_stop_step();
+    }
+    if (!engine_here() || !bytes) {
+        return;
     }
     if (bytes >> LINE_SHIFT >= sched_objects_.used) { /* fewer objects than lines */
         for (uint16_t id = 1; id <= sched_objects_.used; id++) {

@@ -52,8 +52,12 @@ static inline uint64_t value_of(const volatile void *object, unsigned bytes)
     return bytes == 1 ? *(const volatile uint8_t *)object : bytes == 2 ? *(const volatile uint16_t *)object : 0;
 }
 
-static void close_store(void)
+void sched_close_store(void)
 {
+    if (!engine.open_store) {
+        return;
+    }
+
     SchedStep *step = &sched_trace_.steps[engine.open_store - 1];
 
     step->new_value = value_of((const volatile void *)step->object, step->site->size_bytes);
@@ -63,9 +67,7 @@ static void close_store(void)
 
 static void stop_step(SchedThread *self)
 {
-    if (engine.open_store) {
-        close_store();
-    }
+    sched_close_store();
     if (engine.watch_count && *engine.watched_steps == sched_trace_.count) {
         watched(self);
     }

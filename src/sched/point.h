@@ -26,7 +26,7 @@ typedef struct SchedSite {
     uint32_t line;
     uint32_t id;        /* stable name as a number; set at start-up; 0 before */
     uint8_t operation;  /* SchedOperation */
-    uint8_t size_bytes; /* of the object: 1, 2, 4 or 8; 0 for a fence */
+    uint8_t size_bytes; /* of the object: 1, 2, 4 or 8; 0 for a fence, and for a larger one, whose value no step holds */
 } SchedSite;
 
 /*

@@ -117,7 +117,7 @@ class LaneTest(unittest.TestCase):
         tree = self.tree(files={**FILES, "block/io.c": "one\ntwo\n"})
         for text, said in (("block/io.c", "is not FILE.c:LINE"), ("block/io.h:1", "is not FILE.c:LINE"), ("block/io.c:1-x", "is not FILE.c:LINE"),
                            ("block/io.c:0", "block/io.c has lines 1 to 2"), ("block/io.c:1-3", "block/io.c:1-3: block/io.c has lines 1 to 2"),
-                           ("block/io.c:2-1", "block/io.c:2-1: block/io.c has lines 1 to 2"),
+                           ("block/io.c:2-1", "block/io.c:2-1: the first line comes after the last"),
                            ("block/none.c:1", "there is no block/none.c"), ("../out.c:1", "there is no ../out.c")):
             with self.subTest(text):
                 self.refused(said, tree, "--points", text)
@@ -510,10 +510,13 @@ static void run(FuzzInput *in)
 {
     pthread_t thread;
 
+    unsigned kind = fuzz_byte(in) == 0xa5 ? fuzz_byte(in) : 0; /* nothing */
+
     block = calloc(1, sizeof(*block));
-    /* nothing */ if (fuzz_byte(in) == 0xa5 && fuzz_byte(in) == 0x5a) {
-        while (!*(volatile long *)&block->padding) { /* for ever */
-        }
+    while (kind == 0x5a && !*(volatile long *)&block->padding) { /* for ever */
+    }
+    if (kind == 0x5b) {
+        block = NULL;
     }
     pthread_create(&thread, NULL, add, NULL);
     add(NULL);
@@ -536,11 +539,12 @@ class PlainAccessTest(ForeignProgramTest):
         (cls.folder / "counts.c").write_text(COUNTS, "ascii")
         cls.line = {word: COUNTS[:COUNTS.index(f"/* {word} */")].count("\n") + 1 for word in ("here", "nothing")}
         cls.link("without", [*COUNTED, cls.folder / "counts.c"])
-        for name, file, first, last in (("with", "counts.c", cls.line["here"], cls.line["here"]), ("all", "counts.c", 1, 100),
+        for name, file, first, last in (("with", "counts.c", cls.line["here"], cls.line["here"]), ("all", "counts.c", 1, 100), ("twice", "counts.c", cls.line["here"], cls.line["here"]),
                                         ("nothing", "counts.c", cls.line["nothing"], cls.line["nothing"]), ("nowhere", "x.c", 1, 2)):
             table = cls.folder / f"{name}.lines.c"
+            again = f'{{ "{file}", {{ {first}, {last} }} }}, ' if name == "twice" else ""
             table.write_text('#include "fuzz/plain_access.h"\n'
-                             f'const PlainLines wakefuzz_plain_lines[] = {{ {{ "{file}", {{ {first}, {last} }} }}, {{ 0 }} }};\n', "ascii")
+                             f'const PlainLines wakefuzz_plain_lines[] = {{ {{ "{file}", {{ {first}, {last} }} }}, {again}{{ 0 }} }};\n', "ascii")
             cls.link(name, [*COUNTED, cls.folder / "counts.c", table])
 
     def test_a_lost_update_is_found_where_its_accesses_are_points(self):
@@ -556,6 +560,15 @@ class PlainAccessTest(ForeignProgramTest):
         steps = [int(re.search(r"steps=(\d+)", self.run_program(f"{name}-replay", os.devnull).stdout)[1]) for name in ("without", "with", "all")]
         self.assertEqual(steps[1], steps[0] + 6, steps)  # a pointer and a number are read, a number is written: twice
         self.assertGreater(steps[2], steps[1])
+
+    def test_a_line_that_is_named_twice_has_each_access_once(self):
+        said = [re.search(r"hash=\w+", self.run_program(f"{name}-replay", os.devnull).stdout)[0] for name in ("with", "twice")]
+        self.assertEqual(said[0], said[1])
+
+    def test_a_crash_at_a_point_is_named_after_the_program(self):
+        (self.folder / "null").write_bytes(b"\xa5\x5b" + bytes(16))
+        for name in ("without", "with"):
+            self.assertRegex(self.run_program(f"{name}-replay", "--describe", "null").stdout, r"\tcrash signal=11 stack=add\b")
 
     def test_a_stack_begins_at_the_access_and_an_execution_may_be_long(self):
         (self.folder / "spins").write_bytes(b"\xa5\x5a" + bytes(16))

@@ -220,6 +220,23 @@ static void test_stores(void)
     g_assert_cmpuint(step_at(&late[0])->new_value, ==, 7);
 }
 
+static void store_and_fail(void *unused)
+{
+    (void)unused;
+    last = 0;
+    sched_store(&late[2], &last);
+    last = 3;
+    sched_fail("assertion", "after a store");
+}
+
+static void test_store_before_a_failure(void)
+{
+    static const SchedPlan fifo;
+
+    g_assert_cmpint(sched_run(store_and_fail, NULL, &fifo, NULL)->outcome, ==, SCHED_FAILED);
+    g_assert_cmpuint(step_at(&late[2])->new_value, ==, 3);
+}
+
 static void test_names(void)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(late); i++) {
@@ -239,6 +256,7 @@ int main(int argc, char **argv)
     g_test_add_func("/sched/notes/watching-changes-nothing", test_watching_changes_nothing);
     g_test_add_func("/sched/notes/watching-keeps-the-step-bound", test_watching_keeps_the_step_bound);
     g_test_add_func("/sched/notes/stores", test_stores);
+    g_test_add_func("/sched/notes/store-before-a-failure", test_store_before_a_failure);
     g_test_add_func("/sched/notes/names", test_names);
     return g_test_run();
 }

@@ -423,9 +423,9 @@ def lane_points(tally, source):
     with tempfile.TemporaryDirectory(prefix="wakefuzz-") as folder:
         empty = pathlib.Path(folder) / "empty"
         empty.touch()
-        steps = [int(re.search(r"steps=(\d+)", call([f"{path}-replay", "-q", empty])[1])[1])
-                 for path in (program.parents[1] / qemubuild.OURS_FOLDER / target, program)]
-        tally.case(f"{program.name} with points on {source}: has more steps", steps[1] > steps[0], f"{steps[0]}, {steps[1]}")
+        said = [call([f"{path}-replay", "-q", empty])[1] for path in (program.parents[1] / qemubuild.OURS_FOLDER / target, program)]
+        steps = [int(number) for number in re.findall(r"steps=(\d+)", "\n".join(said))]
+        tally.case(f"{program.name} with points on {source}: has more steps", len(steps) == 2 and steps[1] > steps[0], "\n".join(said))
         lane_rewinds(tally, f"{program.name} with points on {source}", program, pathlib.Path(folder))
 
 

@@ -103,12 +103,14 @@ def check_source(text):
 
 
 def check_points(source, points):
-    """[(file, first line, last line)], of the sources. Raises CannotRun where one is none."""
+    """Of [(file, first line, last line)]: raises CannotRun where these are no lines of the sources."""
     for file, first, last in points:
         path = source / file
-        if not path.is_file() or not path.resolve().is_relative_to(source):
+        if not path.is_file() or ".." in path.parts or not path.is_relative_to(source):
             raise CannotRun(f"--points: there is no {file} in {source}")
         lines = path.read_text("utf-8", "replace").count("\n")
+        if first > last:
+            raise CannotRun(f"--points {file}:{first}-{last}: the first line comes after the last")
         if not 0 < first <= last <= lines:
             raise CannotRun(f"--points {file}:{first}{'' if last == first else f'-{last}'}: {file} has lines 1 to {lines}")
 
@@ -279,7 +281,7 @@ def _link_command(place):
 
 def _compile_commands(place, path):
     """{object: the words that compile it from this file, without input and output}; as QEMU's build has them, relative to its folder."""
-    found = {}
+    found, path = {}, path.resolve()
     for entry in json.loads((place / "compile_commands.json").read_text("utf-8")):
         if (place / entry["file"]).resolve() != path:
             continue
@@ -372,7 +374,7 @@ def our_libraries(flavour):
 
 def _archive_of(name, link):
     """libx.a of an object libx.a.p/y.c.o that is linked from it where it is needed; None where it is not linked so."""
-    archive, whole = name.split("/")[0].removesuffix(".p"), False
+    archive, whole = name.split(".p/")[0], False
     for word in link:
         whole = whole if "whole-archive" not in word else "no-whole" not in word
         if word == archive and word.endswith(".a") and not whole:
@@ -387,10 +389,10 @@ def _compile_with_points(source, place, ours, link, points, words):
     """
     replaced, added, table = {}, [], ours / "points.c"
     for file in dict.fromkeys(file for file, _, _ in points):
-        objects = {name: command for name, command in _compile_commands(place, (source / file).resolve()).items()
+        objects = {name: command for name, command in _compile_commands(place, source / file).items()
                    if name in link or _archive_of(name, link)}
         if not objects:
-            raise CannotRun(f"--points: {file} is no part of what the lane links of this QEMU")
+            raise CannotRun(f"--points: {file} is no part of what the lane links of this QEMU, or is linked from an archive that is taken as a whole")
         for number, (name, command) in enumerate(objects.items()):
             made = str(ours / f"{file.replace('/', '_')}.{number}.o")
             _must([*command, *POINTS_WORDS, "-c", source / file, "-o", made], place, f"{file} does not compile with points")
@@ -404,49 +406,59 @@ def _compile_with_points(source, place, ours, link, points, words):
     return replaced, [*added, ours / "points.o"]
 
 
-def _check_for_accesses(place, target):
+def _check_for_accesses(ours, target):
     """The program itself knows whether each line has accesses: it does not begin where one has none."""
-    status, output = call([program(place, target, replay=True, points=True), "--quiet", "-n", "1", os.devnull])
-    if status == 2:
-        raise CannotRun(f"--points: {output.strip().splitlines()[-1].removeprefix('wakefuzz: ')}")
+    status, output = call([ours / f"{target}-replay", "--quiet", "-n", "1", os.devnull])
+    said = re.search(r"^wakefuzz: ((?:no point at|more than \d+ plain accesses).*)$", output, re.MULTILINE)
+    if said:
+        raise CannotRun(f"--points: {said[1]}")
+    if status not in (0, 1):
+        raise CannotRun(f"{target} with these points does not run (status {status}):\n{last_lines(output, 5)}".rstrip())
 
 
 def link_targets(source, place, flavour, names, points=()):
-    """Link the programs of each target; all or none of a target are there afterwards. With points: of all targets, and those of other points are gone."""
+    """
+    Link the programs of each target; all or none of a target are there afterwards. With points they take the place of those of another choice of
+    lines, all at once when they are complete.
+    """
     if not points:
-        _link_targets(source, place, flavour, names, ())
+        _link_targets(source, place, flavour, names, (), place / OURS_FOLDER)
         return
-    try:
-        shutil.rmtree(place / POINTS_FOLDER, ignore_errors=True)
-        (place / POINTS_FOLDER).mkdir()
-        _link_targets(source, place, flavour, names, points)
-        _check_for_accesses(place, names[0])
-    except BaseException:
-        shutil.rmtree(place / POINTS_FOLDER, ignore_errors=True)
-        raise
+    with build.build_lock(f"qemu-{place.parent.name}-{flavour}-points"):
+        new = place / f"{POINTS_FOLDER}.new"
+        try:
+            shutil.rmtree(new, ignore_errors=True)  # of one that was killed
+            new.mkdir()
+            _link_targets(source, place, flavour, names, points, new)
+            _check_for_accesses(new, names[0])
+            shutil.rmtree(place / POINTS_FOLDER, ignore_errors=True)
+            new.rename(place / POINTS_FOLDER)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
 
 
-def _link_targets(source, place, flavour, names, points):
+def _link_targets(source, place, flavour, names, points, ours):
     runners, libraries = _runners(flavour), our_libraries(flavour) if flavour in SIMULATED else []
     words, link = _compile_command(source, place), _link_command(place)
-    ours = place / (POINTS_FOLDER if points else OURS_FOLDER)
     words += OURS_WORDS.get(flavour, [])
     bare = [word for word in words if not word.startswith("-fsanitize")]  # what watches is never instrumented
     bare.append(f'-DLANE_SOURCE="{source}"')
     if points:
         replaced, added = _compile_with_points(source, place, ours, link, points, bare)
-        link = [replaced.get(word, word) for word in link]
         libraries = [*added, *libraries]
     for path in sorted(set().union(*runners.values())):
         _compile(place, bare, path, ours / f"{path.stem}.o")
     for path in sorted(set().union(*(parts(target) for target in names))):
         _compile(place, words, path, ours / f"{path.stem}.o")
     main_object = next(word for word in link if word.endswith("qemu-storage-daemon.c.o"))
-    _must(["objcopy", "--redefine-sym", "main=storage_daemon_main", place / main_object, ours / "daemon.o"], place,
+    if points:
+        link = [word if word == main_object else replaced.get(word, word) for word in link]
+    _must(["objcopy", "--redefine-sym", "main=storage_daemon_main", place / (replaced if points else {}).get(main_object, main_object), ours / "daemon.o"], place,
           f"the main() of {PROGRAM} cannot be put aside")
     for target in names:
         _compile(place, words, source_of(target), ours / f"{target}.o")
-        made = {replay: program(place, target, replay, points) for replay in runners}
+        made = {replay: ours / program(place, target, replay).name for replay in runners}
         try:
             for replay, sources in runners.items():
                 objects = [ours / f"{path.stem}.o" for path in (*sources, *sorted(parts(target)), source_of(target))]
