@@ -17,10 +17,9 @@
 #include "report/report.h"
 #include "report/symbolize.h"
 
-#define WARM_UP_EXECUTIONS 3u
-#define WINDOWS_MAX        64u
-#define STEPS_WITH_PLAIN_MAX \
-    500000u /* at least: an execution with points at plain accesses may have several times as many steps */
+#define WARM_UP_EXECUTIONS   3u
+#define WINDOWS_MAX          64u
+#define STEPS_WITH_PLAIN_MAX 500000u /* at least, where plain accesses are points: executions are longer */
 
 #define INPUT_BYTES_MAX   (1u << 20)
 #define HISTORY_BYTES_MAX 65536u

@@ -341,8 +341,12 @@ def build_objects(source, version, flavour, jobs, say):
 
 # ---- our programs
 
+def _name(target, replay):
+    return target + ("-replay" if replay else "")
+
+
 def program(place, target, replay=False, points=()):
-    return place / (POINTS_FOLDER if points else OURS_FOLDER) / (target + ("-replay" if replay else ""))
+    return place / (POINTS_FOLDER if points else OURS_FOLDER) / _name(target, replay)
 
 
 def _must(command, place, failure):
@@ -408,7 +412,7 @@ def _compile_with_points(source, place, ours, link, points, words):
 
 def _check_for_accesses(ours, target):
     """The program itself knows whether each line has accesses: it does not begin where one has none."""
-    status, output = call([ours / f"{target}-replay", "--quiet", "-n", "1", os.devnull])
+    status, output = call([ours / _name(target, True), "--quiet", "-n", "1", os.devnull])
     said = re.search(r"^wakefuzz: ((?:no point at|more than \d+ plain accesses).*)$", output, re.MULTILINE)
     if said:
         raise CannotRun(f"--points: {said[1]}")
@@ -444,21 +448,20 @@ def _link_targets(source, place, flavour, names, points, ours):
     words += OURS_WORDS.get(flavour, [])
     bare = [word for word in words if not word.startswith("-fsanitize")]  # what watches is never instrumented
     bare.append(f'-DLANE_SOURCE="{source}"')
-    if points:
-        replaced, added = _compile_with_points(source, place, ours, link, points, bare)
-        libraries = [*added, *libraries]
+    replaced, added = _compile_with_points(source, place, ours, link, points, bare) if points else ({}, [])
+    libraries = [*added, *libraries]
     for path in sorted(set().union(*runners.values())):
         _compile(place, bare, path, ours / f"{path.stem}.o")
     for path in sorted(set().union(*(parts(target) for target in names))):
         _compile(place, words, path, ours / f"{path.stem}.o")
     main_object = next(word for word in link if word.endswith("qemu-storage-daemon.c.o"))
-    if points:
-        link = [word if word == main_object else replaced.get(word, word) for word in link]
-    _must(["objcopy", "--redefine-sym", "main=storage_daemon_main", place / (replaced if points else {}).get(main_object, main_object), ours / "daemon.o"], place,
+    daemon = replaced.pop(main_object, main_object)
+    link = [replaced.get(word, word) for word in link]
+    _must(["objcopy", "--redefine-sym", "main=storage_daemon_main", place / daemon, ours / "daemon.o"], place,
           f"the main() of {PROGRAM} cannot be put aside")
     for target in names:
         _compile(place, words, source_of(target), ours / f"{target}.o")
-        made = {replay: ours / program(place, target, replay).name for replay in runners}
+        made = {replay: ours / _name(target, replay) for replay in runners}
         try:
             for replay, sources in runners.items():
                 objects = [ours / f"{path.stem}.o" for path in (*sources, *sorted(parts(target)), source_of(target))]
