@@ -11,6 +11,7 @@
 #include "fuzz/forked.h"
 #include "fuzz/plain_access.h"
 #include "fuzz/program.h"
+#include "fuzz/race.h"
 #include "os/heap.h"
 #include "os/os.h"
 #include "report/data.h"
@@ -405,6 +406,7 @@ static void tell_cut(void)
         shared->stop_before = steps - 1;
         forked_run(report_cut_in_child, FORKED_FRESH);
     }
+    race_tell(stderr);
 }
 
 static void report_end_in_child(void)
@@ -470,6 +472,7 @@ void driver_init(void)
     plain_access_init();
     if (driver_program.forks) {
         shared = forked_alloc(sizeof(*shared));
+        race_init();
         if (sched_share_with_children()) {
             fprintf(stderr, "wakefuzz: cannot share memory with children\n");
             exit(2);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "fuzz/driver.h"
+#include "fuzz/race.h"
 #include "sched/sched.h"
 
 void (*driver_sanitizer_hook)(void);
@@ -38,8 +39,8 @@ void __ubsan_on_report(void)
 
 void __tsan_on_report(void *report)
 {
-    (void)report;
     sanitizer_reports();
+    race_note(report);
 }
 
 /* MemorySanitizer has no such hook; but what it prints passes here, and the head of a report comes first. */

@@ -415,12 +415,12 @@ class ForeignProgramTest(unittest.TestCase):
         cls.folder = pathlib.Path(cls.place.name)
 
     @classmethod
-    def link(cls, name, words):
+    def link(cls, name, words, flavour="plain"):
         """NAME and NAME-replay, of these words for the compiler."""
-        libraries = qemubuild.our_libraries("plain")
+        libraries = qemubuild.our_libraries(flavour)
         glib = subprocess.run(["pkg-config", "--cflags", "--libs", "glib-2.0"], check=True, capture_output=True, encoding="utf-8")
         for program, engine, more in ((f"{name}-replay", "replay.c", []), (name, "libfuzzer.c", ["-fsanitize=fuzzer"])):
-            command = ["clang-19", "-std=gnu11", f"-I{ROOT}", f"-I{ROOT / 'src'}", *words, ROOT / "fuzz" / engine, *more,
+            command = [qemubuild.compiler_of(flavour), "-std=gnu11", f"-I{ROOT}", f"-I{ROOT / 'src'}", *words, ROOT / "fuzz" / engine, *more,
                        "-o", cls.folder / program, *libraries, *glib.stdout.split(), "-ldw", "-ldl", "-lpthread", "-rdynamic"]
             done = subprocess.run(list(map(str, command)), capture_output=True, encoding="utf-8", check=False)
             if done.returncode:
@@ -498,13 +498,19 @@ COUNTS = """
 #include <pthread.h>
 #include <stdlib.h>
 #include "fuzz/program.h"
+#include "report/symbolize.h"
 static struct { long padding; int count; } *block;
 static void *add(void *unused)
 {
     block->count = block->count + 1; /* here */
     return unused;
 }
-static void init(void) { }
+static void init(void)
+{
+#ifdef SOURCES
+    report_set_foreign_root(SOURCES);
+#endif
+}
 static void run_program(FuzzInput *in) { fuzz_target.run(in); }
 static void run(FuzzInput *in)
 {
@@ -582,6 +588,15 @@ class PlainAccessTest(ForeignProgramTest):
         said = [re.search(r"verdict=assertion .*hash=\w+", self.run_program("with-replay", "-n", "3", "lost", **environment).stdout)[0]
                 for environment in ({}, {"WAKEFUZZ_FORK": "1"})]
         self.assertEqual(said[0], said[1])
+
+    def test_a_race_says_which_lines_would_be_points(self):
+        self.link("race", [*COUNTED, "-fsanitize=thread", f'-DSOURCES="{self.folder}/"', self.folder / "counts.c"], "tsan")
+        for program in ("race-replay", "race"):
+            done = self.run_program(program, os.devnull)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn("WARNING: ThreadSanitizer: data race", done.stderr)
+            self.assertEqual(re.findall("^To hunt for .*", done.stderr, re.MULTILINE),
+                             [f"To hunt for what comes of it: tools/qemu-lane SRC_DIR --points counts.c:{self.line['here']} counts"])
 
     def test_a_line_without_an_access_is_no_point(self):
         for program, why in (("nothing", "no access to memory was compiled there"),
