@@ -31,5 +31,26 @@ class FramesTest(unittest.TestCase):
                     self.assertEqual(function_at(ROOT / name, int(line)), function)
 
 
+class FindingsTest(unittest.TestCase):
+    """docs/findings.md."""
+
+    text = (ROOT / "docs" / "findings.md").read_text("utf-8")
+
+    def test_each_finding_that_has_a_fault_has_a_file_of_the_corpus_that_shows_it(self):
+        shows = (ROOT / "tests" / "corpus" / "shows.list").read_text("utf-8").splitlines()
+        shown = {line.split()[0].split(":")[-1] for line in shows if line and not line.startswith("#")}
+        faults = re.findall(r"^\| \w+ \|.*; fault `([\w-]+)` \|$", self.text, re.MULTILINE)
+        self.assertGreater(len(faults), 15)
+        self.assertEqual([fault for fault in faults if fault not in shown], [])
+
+    def test_the_inputs_that_it_names_are_there(self):
+        named = set(re.findall(r"`((?:corpus|docs/findings)/[\w./-]+)`", self.text))
+        self.assertGreater(len(named), 30)
+        self.assertEqual([name for name in sorted(named) if not (ROOT / name).is_file()], [])
+
+    def test_the_core_is_named_by_functions_and_not_by_lines_which_move(self):
+        self.assertEqual(re.findall(r"src/core/\w+\.[ch]:\d+", self.text), [])
+
+
 if __name__ == "__main__":
     unittest.main()
