@@ -58,6 +58,19 @@ static void *not_aligned(void *block, size_t bytes)
     return block;
 }
 
+/* Likewise, with what is in it; the block itself where there is no memory. */
+static void *moved(void *block, size_t bytes)
+{
+    void *other = not_aligned(__libc_malloc(bytes), bytes);
+
+    if (!other) {
+        return block;
+    }
+    memcpy(other, block, bytes);
+    __libc_free(block);
+    return other;
+}
+
 /* ---- apart */
 
 typedef struct Apart {
@@ -142,7 +155,8 @@ void *realloc(void *old, size_t bytes)
 
     if (!apart) {
         forget(old);
-        return __libc_realloc(old, bytes);
+        block = __libc_realloc(old, bytes);
+        return aligned_by_chance(block, bytes) ? moved(block, bytes) : block;
     }
     block = take_apart(bytes);
     if (block && old) {

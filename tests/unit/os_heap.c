@@ -16,6 +16,20 @@ enum { BLOCKS = 64, LARGEST = 9000, SMALL = 48 };
 
 extern void *__libc_malloc(size_t);
 
+/* With what was in it. */
+static void *grown(size_t bytes)
+{
+    size_t before = bytes - OS_HEAP_UNALIGNED_TO / 2;
+    unsigned char *block = malloc(before);
+
+    memset(block, 3, before);
+    block = realloc(block, bytes);
+    for (size_t i = 0; i < before; i++) {
+        g_assert_cmpuint(block[i], ==, 3);
+    }
+    return block;
+}
+
 /* As many blocks of one size as lie one after the other: aligned is one of them for some size, whatever came before. */
 static void test_no_block_is_aligned(void)
 {
@@ -23,7 +37,7 @@ static void test_no_block_is_aligned(void)
         void *blocks[BLOCKS];
 
         for (unsigned i = 0; i < BLOCKS; i++) {
-            blocks[i] = i % 2 ? malloc(bytes) : calloc(1, bytes);
+            blocks[i] = i % 3 == 0 ? malloc(bytes) : i % 3 == 1 ? calloc(1, bytes) : grown(bytes);
             g_assert_nonnull(blocks[i]);
             g_assert_cmpuint((uintptr_t)blocks[i] % OS_HEAP_UNALIGNED_TO, !=, 0);
             memset(blocks[i], 1, bytes);
