@@ -319,7 +319,7 @@ static void init(void)
     report_set_coroutines(enumerate_coroutines);
     check_leak_register("file descriptor", count_fds, describe_fds);
     check_leak_register("coroutine", count_coroutines, NULL);
-    check_leak_register("mapping of guest memory", os_mappings_left, NULL);
+    check_leak_register("guest memory mapping", os_mappings_left, NULL);
 }
 
 static void run(FuzzInput *in)

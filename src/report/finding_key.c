@@ -11,30 +11,31 @@
 #include "report/step_text.h"
 #include "report/summary.h"
 
-enum { WAITS_MAX = 64, FUNCTIONS_MAX = 32, STACK_FUNCTIONS = 3, LOOP_STEPS = 20000, LOOP_PART = 10 };
+enum { WAITS_MAX = 64, NAMES_MAX = 32, KINDS_MAX = 16, KIND_BYTES = 64, STACK_FUNCTIONS = 3, LOOP_STEPS = 20000, LOOP_PART = 10 };
 
-/* Function names in alphabetical order, each once: a set, so that neither the order nor the number of threads matters. */
-typedef struct Functions {
-    const char *names[FUNCTIONS_MAX];
+/* Names in alphabetical order, each once: a set, so that neither the order nor the number of threads matters. Of more than it holds the first ones. */
+typedef struct Names {
+    const char *names[NAMES_MAX];
     unsigned count;
-} Functions;
+} Names;
 
-static void add_function(Functions *set, const char *name)
+static void add_name(Names *set, const char *name)
 {
     unsigned at = 0;
 
     while (at < set->count && strcmp(set->names[at], name) < 0) {
         at++;
     }
-    if (set->count == FUNCTIONS_MAX || (at < set->count && strcmp(set->names[at], name) == 0)) {
+    if (at == NAMES_MAX || (at < set->count && strcmp(set->names[at], name) == 0)) {
         return;
     }
+    set->count -= set->count == NAMES_MAX;
     memmove(&set->names[at + 1], &set->names[at], (set->count - at) * sizeof(set->names[0]));
     set->names[at] = name;
     set->count++;
 }
 
-static void say_functions(Text *text, const char *what, const Functions *set)
+static void say_names(Text *text, const char *what, const Names *set)
 {
     for (unsigned i = 0; i < set->count; i++) {
         text_add(text, "%s%s", i ? "," : what, set->names[i]);
@@ -58,7 +59,7 @@ static void say_deadlock(Text *text, const ReportFacts *facts)
 {
     CheckWait waits[WAITS_MAX];
     unsigned count = check_waits(check_trace(), waits, WAITS_MAX);
-    Functions set = { .count = 0 };
+    Names set = { .count = 0 };
     bool cycle = false;
 
     for (unsigned i = 0; i < count; i++) {
@@ -66,21 +67,21 @@ static void say_deadlock(Text *text, const ReportFacts *facts)
     }
     for (unsigned i = 0; i < count; i++) {
         if ((waits[i].in_cycle || !cycle) && waits[i].waiter < facts->thread_count) {
-            add_function(&set, report_waiting_function(&facts->stacks[waits[i].waiter], NULL));
+            add_name(&set, report_waiting_function(&facts->stacks[waits[i].waiter], NULL));
         }
     }
-    say_functions(text, cycle ? " cycle=" : " waiting=", &set);
+    say_names(text, cycle ? " cycle=" : " waiting=", &set);
 }
 
 static void say_recursion(Text *text, const ReportFacts *facts)
 {
     const ReportStack *stack = report_culprit_stack(facts);
-    Functions set = { .count = 0 };
+    Names set = { .count = 0 };
 
     for (size_t i = 0; i < facts->recursion.length; i++) {
-        add_function(&set, stack->frames[facts->recursion.first + i]->function);
+        add_name(&set, stack->frames[facts->recursion.first + i]->function);
     }
-    say_functions(text, " recursion=", &set);
+    say_names(text, " recursion=", &set);
 }
 
 /* By which scenario a bug was met does not make it another bug. */
@@ -120,19 +121,31 @@ static void say_message(Text *text, const char *message)
     }
 }
 
-/* "2 file descriptors, 1 thread" is the same leak as "1 file descriptor, 2 threads". */
+typedef struct Kinds {
+    char names[KINDS_MAX][KIND_BYTES];
+    unsigned count;
+    Names set;
+} Kinds;
+
+static void add_kind(const char *kind, size_t length, void *opaque)
+{
+    Kinds *kinds = opaque;
+
+    if (kinds->count < KINDS_MAX) {
+        snprintf(kinds->names[kinds->count], KIND_BYTES, "%.*s", (int)length, kind);
+        add_name(&kinds->set, kinds->names[kinds->count++]);
+    }
+}
+
+/* "2 file descriptors, 1 thread" is the same leak as "1 thread, 1 file descriptor". */
 static void say_leak(Text *text, const char *message)
 {
-    static const char *const kinds[] = { "file descriptor", "coroutine", "thread", NULL };
-    bool known = false;
+    Kinds kinds = { .count = 0 };
 
-    for (unsigned i = 0; kinds[i]; i++) {
-        if (strstr(message, kinds[i])) {
-            text_add(text, "%s%s", known ? "," : " left=", kinds[i]);
-            known = true;
-        }
-    }
-    if (!known) {
+    report_each_kind(message, add_kind, &kinds);
+    if (kinds.count) {
+        say_names(text, " left=", &kinds.set);
+    } else {
         say_message(text, message);
     }
 }
@@ -163,7 +176,7 @@ static void say_loop(Text *text, const ReportFinding *finding, const ReportFacts
     bool without_steps = finding->result->outcome == SCHED_NO_STEP;
     uint32_t looper = without_steps ? facts->culprit : first_looper(trace, first);
     const char *called = NULL;
-    Functions set = { .count = 0 };
+    Names set = { .count = 0 };
 
     if (looper < facts->thread_count) {
         const ReportStack *stack = &facts->stacks[looper];
@@ -178,10 +191,10 @@ static void say_loop(Text *text, const ReportFinding *finding, const ReportFacts
     }
     for (size_t i = first; i < trace.count; i++) {
         if (trace.steps[i].thread != CHECK_CLOCK) {
-            add_function(&set, report_step_function(&trace.steps[i]));
+            add_name(&set, report_step_function(&trace.steps[i]));
         }
     }
-    say_functions(text, " loop=", &set);
+    say_names(text, " loop=", &set);
 }
 
 void report_finding_key(const ReportFinding *finding, char key[REPORT_KEY_BYTES])

@@ -345,11 +345,7 @@ static void add_recursion(Token *token, const ReportFacts *facts)
     }
 }
 
-/*
- * What was left or lost where no thread is to blame: "2 file descriptors (eventfd 512, pipe 513), 1 coroutine" is
- * "file-descriptor--coroutine". Without it all leaks of a target would be one.
- */
-static void add_kinds(Token *token, const char *message)
+void report_each_kind(const char *message, ReportVisitKind *visit, void *opaque)
 {
     const char *c = message;
 
@@ -361,13 +357,21 @@ static void add_kinds(Token *token, const char *message)
         words = verb && (size_t)(verb - c) < words ? (size_t)(verb - c) : words;
         words -= words && c[words - 1] == ' ';
         words -= words && plural && c[words - 1] == 's';
-        text_add(&token->text, "--");
-        for (size_t i = 0; i < words; i++) {
-            text_add(&token->text, "%c", c[i] == ' ' ? '-' : c[i]);
-        }
+        visit(c, words, opaque);
         c += length;
         c += *c == '(' ? strcspn(c, ")") : 0;
         c += strspn(c, "), ");
+    }
+}
+
+/* "2 file descriptors (eventfd 512, pipe 513), 1 coroutine" is "file-descriptor--coroutine". Without it all leaks of a target would be one. */
+static void add_kind(const char *kind, size_t length, void *opaque)
+{
+    Text *text = opaque;
+
+    text_add(text, "--");
+    for (size_t i = 0; i < length; i++) {
+        text_add(text, "%c", kind[i] == ' ' ? '-' : kind[i]);
     }
 }
 
@@ -394,7 +398,7 @@ void report_dedup_token(const ReportFinding *finding, const ReportFacts *facts, 
     case CHECK_LEAK:
     case CHECK_LOST_COMPLETION:
         if (facts->culprit == CHECK_NO_THREAD) {
-            add_kinds(&token, finding->check->message);
+            report_each_kind(finding->check->message, add_kind, &token.text);
         }
         break;
     default:

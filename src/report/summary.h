@@ -36,6 +36,11 @@ void report_sentence(const ReportFinding *finding, const ReportFacts *facts, cha
 /* "missed-wakeup--A--B--C": the verdict and up to three functions. The same for the same bug, whatever the schedule. */
 void report_dedup_token(const ReportFinding *finding, const ReportFacts *facts, char token[REPORT_TOKEN_BYTES]);
 
+/* What was left or lost where no thread is to blame: "2 file descriptors (eventfd 512), 1 coroutine" has the kinds "file descriptor" and "coroutine".
+ * A kind has no terminating zero. A message of another shape has none. */
+typedef void ReportVisitKind(const char *kind, size_t length, void *opaque);
+void report_each_kind(const char *message, ReportVisitKind *visit, void *opaque);
+
 /* Eight letters for the token. ClusterFuzz keeps letters where it drops digits. */
 void report_letters_hash(const char *token, char letters[REPORT_HASH_BYTES]);
 

@@ -689,6 +689,30 @@ static void test_coroutines(void)
     g_assert_null(strstr(printed(), "coroutine"));
 }
 
+/* /report/key/leak: what is left, each kind once, and not how many and which. */
+static void test_leak_keys(void)
+{
+    static const char *const cases[][2] = {
+        { "1 file descriptor (eventfd 512, counter 0)", "leak left=file descriptor" },
+        { "2 file descriptors (eventfd 512; pipe 513), 12 AIO contexts", "leak left=AIO context,file descriptor" },
+        { "1 AIO context, 1 file descriptor (pipe 513)", "leak left=AIO context,file descriptor" },
+        { "2 guest memory mappings", "leak left=guest memory mapping" },
+        { "1 coroutine", "leak left=coroutine" },
+        { "fd 518 still has a handler (in a context)", "leak message=fd  still has a handler " },
+    };
+
+    run(deadlock_body);
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        CheckResult leak = { .verdict = CHECK_LEAK };
+        const ReportFinding finding = { .result = result, .check = &leak };
+        char key[REPORT_KEY_BYTES];
+
+        g_strlcpy(leak.message, cases[i][0], sizeof(leak.message));
+        report_finding_key(&finding, key);
+        g_assert_cmpstr(key, ==, cases[i][1]);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -716,5 +740,6 @@ int main(int argc, char **argv)
     g_test_add_func("/report/stack/library", test_stack_through_library);
     g_test_add_func("/report/abort", test_abort);
     g_test_add_func("/report/coroutines", test_coroutines);
+    g_test_add_func("/report/key/leak", test_leak_keys);
     return g_test_run();
 }
