@@ -9,6 +9,7 @@
 
 #include <dwarf.h>
 #include <elfutils/libdwfl.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,16 +29,36 @@ static char root[PATH_BYTES]; /* of the source tree, with the final slash; empty
 static int find_debug_file(Dwfl_Module *module, void **user, const char *name, Dwarf_Addr base, const char *file,
                            const char *link, GElf_Word crc, char **found)
 {
-    const char *servers = getenv("DEBUGINFOD_URLS");
+    char *servers = getenv("DEBUGINFOD_URLS") ? strdup(getenv("DEBUGINFOD_URLS")) : NULL;
+    int result;
 
-    if (servers && servers[0]) {
-        return -1; /* invariant 1 */
+    unsetenv("DEBUGINFOD_URLS"); /* invariant 1; what the machine itself has is read all the same */
+    result = dwfl_standard_find_debuginfo(module, user, name, base, file, link, crc, found);
+    if (servers) {
+        setenv("DEBUGINFOD_URLS", servers, 1);
+        free(servers);
     }
-    return dwfl_standard_find_debuginfo(module, user, name, base, file, link, crc, found);
+    return result;
+}
+
+extern const char __executable_start[]; /* of the linker */
+
+/* The program's file may have been replaced, as by a build: its own debug information is still there under another name. */
+static int find_elf(Dwfl_Module *module, void **user, const char *name, Dwarf_Addr base, char **file, Elf **elf)
+{
+    if (base == (Dwarf_Addr)(uintptr_t)__executable_start) {
+        int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+        if (fd >= 0) {
+            *file = strdup("/proc/self/exe");
+            return fd;
+        }
+    }
+    return dwfl_linux_proc_find_elf(module, user, name, base, file, elf);
 }
 
 static const Dwfl_Callbacks callbacks = {
-    .find_elf = dwfl_linux_proc_find_elf,
+    .find_elf = find_elf,
     .find_debuginfo = find_debug_file,
 };
 
@@ -98,7 +119,7 @@ static void normalize(const char *path, char *out)
         size_t part = strcspn(path, "/");
         bool slash = path[part] == '/';
 
-        if (part == 2 && path[0] == '.' && path[1] == '.' && used > 1 && strncmp(out + used - 3, "../", 3) != 0) {
+        if (part == 2 && path[0] == '.' && path[1] == '.' && used > 1 && (used < 3 || strncmp(out + used - 3, "../", 3) != 0)) {
             for (used--; used > 0 && out[used - 1] != '/'; used--) {
             }
         } else if (!(part == 1 && path[0] == '.') && (part || used == 0)) {

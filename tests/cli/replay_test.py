@@ -5,7 +5,10 @@ TARGET-replay by itself, as somebody types it who has no wakefuzz command at han
 """
 
 import collections
+import os
 import re
+import shutil
+import subprocess
 import unittest
 
 import kit
@@ -14,6 +17,8 @@ REPLAY = kit.BUILD / "plain" / "fuzz" / "graph_lock-replay"
 EVERY = kit.BUILD / "plain" / "tests" / "cli" / "every_verdict-replay"
 BROKEN = (15, 16, 17)  # the first bytes of what ends the process: a trap, a fault in malloc(), libc's abort()
 CRASHES = {15: "culprit_traps", 18: "culprit_calls_null", 19: "culprit_copies_from_null"}
+NAMES = re.compile(r"^panic: .*|(?<= in )\w+ (?:src|fuzz|tests)/.*", re.MULTILINE)
+PATIENCE_S = 120
 VERDICTS = 9  # the first bytes; the last of them is silent without a sanitizer
 
 
@@ -57,6 +62,22 @@ class ReplayTest(kit.FolderTest):
                 found = kit.describe(EVERY, path)[str(path)]
                 self.assertRegex(found["key"], rf"^crash signal=[0-9]+ stack={culprit},run$")
                 self.assertIn(f" in {culprit},run", found["summary"])
+
+    def test_a_program_that_is_replaced_while_it_runs_is_named_after_its_own_functions(self):
+        """As by a build: the file of that name is another one by then."""
+        data = self.file("input", bytes([1, 0, 0]))
+        program, pipe = self.folder / "program", self.folder / "pipe"
+        shutil.copy(EVERY, program)
+        wanted = NAMES.findall(kit.call(program, data)[2])
+        self.assertGreater(len(wanted), 3)
+        os.mkfifo(pipe)
+        with subprocess.Popen([program, pipe], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8") as run:
+            with open(pipe, "wb") as writer:  # it has begun
+                shutil.copy(REPLAY, self.folder / "other")
+                os.rename(self.folder / "other", program)
+                writer.write(data.read_bytes())
+            said = run.communicate(timeout=PATIENCE_S)[1]
+        self.assertEqual(NAMES.findall(said), wanted, said)
 
     def test_a_crash_and_files_after_it(self):
         for byte in BROKEN:
