@@ -135,25 +135,37 @@ static bool add_range(uintptr_t low, uintptr_t high)
     return true;
 }
 
-/* All private writable memory, without this thread's stack and its signal stack, which the kernel writes to. */
+static bool add_without(uintptr_t low, uintptr_t high, const stack_t *holes, unsigned count)
+{
+    uintptr_t hole_low, hole_high;
+
+    if (count == 0) {
+        return low >= high || add_range(low, high);
+    }
+    hole_low = page_of((uintptr_t)holes->ss_sp);
+    hole_high = page_of((uintptr_t)holes->ss_sp + holes->ss_size + PAGE_BYTES - 1);
+    if (hole_high <= low || hole_low >= high) {
+        return add_without(low, high, holes + 1, count - 1);
+    }
+    return add_without(low, hole_low, holes + 1, count - 1) && add_without(hole_high, high, holes + 1, count - 1);
+}
+
+/* All private writable memory, without this thread's stack and its signal stacks, which the kernel writes to. */
 static bool find_ranges(void)
 {
     FILE *maps = fopen("/proc/self/maps", "re");
     uintptr_t here = (uintptr_t)__builtin_frame_address(0), low, high;
     char line[512], mode[5];
-    stack_t signals;
-    bool good = maps && sigaltstack(NULL, &signals) == 0;
+    const stack_t *signals = sched_signal_stacks();
+    stack_t holes[3] = { signals[0], signals[1] };
+    bool good = maps && sigaltstack(NULL, &holes[2]) == 0;
 
     while (good && fgets(line, sizeof(line), maps)) {
         if (sscanf(line, "%lx-%lx %4s", &low, &high, mode) != 3 || mode[1] != 'w' || mode[3] != 'p' ||
             (here >= low && here < high)) {
             continue;
         }
-        if (!(signals.ss_flags & SS_DISABLE) && (uintptr_t)signals.ss_sp >= low && (uintptr_t)signals.ss_sp < high) {
-            good = add_range(low, page_of((uintptr_t)signals.ss_sp));
-            low = page_of((uintptr_t)signals.ss_sp + signals.ss_size + PAGE_BYTES - 1);
-        }
-        good = good && add_range(low, high);
+        good = add_without(low, high, holes, 3);
     }
     if (maps) {
         fclose(maps);

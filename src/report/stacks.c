@@ -35,10 +35,24 @@ static bool in_folder(const ReportFrame *frame, const char *folder)
     return frame->file && strncmp(frame->file, folder, strlen(folder)) == 0;
 }
 
+/* What a sanitizer has the compiler call, before an access for one: an execution that is interrupted may be in there. */
+static bool is_of_a_sanitizer(const ReportFrame *frame)
+{
+    static const char *const prefixes[] = { "__asan_",    "__tsan_",    "__msan_",    "__ubsan_",         "__sanitizer_",
+                                            "_ZN6__asan", "_ZN6__tsan", "_ZN6__msan", "_ZN11__sanitizer", NULL };
+
+    for (unsigned i = 0; prefixes[i]; i++) {
+        if (strncmp(frame->function, prefixes[i], strlen(prefixes[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool is_plumbing(const ReportFrame *frame)
 {
-    return in_folder(frame, "src/os/") || in_folder(frame, "src/sched/") || in_folder(frame, "src/report/") ||
-           in_folder(frame, "src/check/") || in_folder(frame, "fuzz/plain_access.c");
+    return is_of_a_sanitizer(frame) || in_folder(frame, "src/os/") || in_folder(frame, "src/sched/") ||
+           in_folder(frame, "src/report/") || in_folder(frame, "src/check/") || in_folder(frame, "fuzz/plain_access.c");
 }
 
 static bool is_one_of(const char *name, const char *const *names)
@@ -195,6 +209,9 @@ void report_stack_print(FILE *out, const ReportStack *stack, unsigned first, uns
         if (!all && i == most - tail) {
             fprintf(out, "    ... %u frames not shown\n", stack->count - most);
             i = stack->count - tail;
+            if (tail == 0) {
+                break;
+            }
         }
         print_frame(out, stack->frames[i], first + i);
     }

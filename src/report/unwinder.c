@@ -28,6 +28,9 @@ static _Unwind_Reason_Code take_frame(struct _Unwind_Context *context, void *opa
     if (pcs->count == REPORT_PCS_MAX || ip == 0) {
         return _URC_END_OF_STACK;
     }
+    if (before && pcs->count) {
+        pcs->count--; /* what a signal has interrupted: the frame before it is where the kernel has put the return from its handler */
+    }
     pcs->at[pcs->count++] = before ? ip : ip - 1;
     return _URC_NO_REASON;
 }

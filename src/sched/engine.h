@@ -45,6 +45,8 @@ void sched_enable(SchedThread *thread);
 void sched_leave(SchedThread *self);
 /* End the execution; never comes back. From a fiber. */
 __attribute__((noreturn)) void sched_end(SchedOutcome outcome, SchedThread *culprit);
+/* Signals are taken on the other one from now on, as a handler that was left by sched_end() still has its frames on this one. Kernel thread. */
+void sched_take_other_signal_stack(void);
 void sched_interrupted(SchedThread *self);
 
 /* Switch away from a fiber; does what sched_thread_interrupt() asks while it is away. Inlined, as is the next: the processor predicts each

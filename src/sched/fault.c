@@ -3,7 +3,8 @@
  * goes to the handlers that were there before (a sanitizer's, the fuzzing engine's). And a clock: a thread that goes round without ever
  * coming to a point would never give way, and no bound of steps would be reached.
  *
- * The handlers run on their own signal stack, as the fiber's may be used up, and leave it by switching to the kernel thread's context. The
+ * The handlers run on their own signal stack, as the fiber's may be used up, and leave it by switching to the kernel thread's context. What is
+ * left there is the innermost part of the culprit's stack, which the report unwinds: so the signals that follow get another stack. The
  * clock counts the processor time that the process spends in user code: what a machine does beside it does not matter, and nothing
  * happens after the last step that could make the trace another one.
  */
@@ -20,10 +21,14 @@
 
 #define SIGNAL_STACK_BYTES (256u << 10)
 #define TICK_S             1
+#define GUARD_BYTES        4096u
 
 static struct sigaction previous[2];
 static const int signals[2] = { SIGSEGV, SIGBUS };
 static void (*before_others)(void);
+static stack_t stacks[2]; /* the signal stack that was found, or ours; and the other one */
+
+extern const char __executable_start[], etext[]; /* of the linker: the program's code */
 
 void sched_before_others(void (*function)(void))
 {
@@ -47,20 +52,63 @@ static void pass_on(int which, siginfo_t *info, void *context)
     }
 }
 
+/* The execution ends where a signal has interrupted it; the handler is left by a switch. */
+__attribute__((noreturn)) static void end_interrupted(SchedOutcome outcome, SchedThread *self, const ucontext_t *machine)
+{
+    const char *pc = (const char *)machine->uc_mcontext.gregs[REG_RIP];
+    sigset_t mask =
+        machine->uc_sigmask; /* TSan runs a handler with every signal blocked, and the next hit would end the process */
+
+    self->fault_frame = (void *)machine->uc_mcontext.gregs[REG_RBP];
+    self->fault_pc = (void *)pc;
+    sched_passthrough_begin();
+    if (before_others && !(pc >= __executable_start && pc < etext)) {
+        before_others(); /* it may have been in libc's malloc(), for one */
+    }
+    sigaddset(&mask, SIGVTALRM); /* until sched_take_other_signal_stack() */
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    sched_passthrough_end();
+    sched_end(outcome, self);
+}
+
+/* The guard page; or, by a function with a larger frame, what lies below. Not any other stack's: who gets there has gone astray. */
+static bool is_overflow(const SchedThread *self, uintptr_t address, uintptr_t stack_pointer)
+{
+    uintptr_t low = (uintptr_t)self->stack_low;
+
+    return sched_is_stack(address) && address < low &&
+           (address >= low - GUARD_BYTES || (sched_is_stack(stack_pointer) && stack_pointer < low));
+}
+
 static void on_fault(int signal_number, siginfo_t *info, void *context)
 {
     SchedThread *self = sched_self_;
     const ucontext_t *machine = context;
 
-    if (!self || !sched_engine_.running || !sched_is_stack((uintptr_t)info->si_addr)) {
+    if (!self || !sched_engine_.running ||
+        !is_overflow(self, (uintptr_t)info->si_addr, (uintptr_t)machine->uc_mcontext.gregs[REG_RSP])) {
         pass_on(signal_number == SIGBUS, info, context);
         return;
     }
-    self->fault_frame = (void *)machine->uc_mcontext.gregs[REG_RBP];
-    self->fault_pc = (void *)machine->uc_mcontext.gregs[REG_RIP];
-    /* the handler is left by a switch: TSan runs it with every signal blocked, and the next hit would end the process */
-    pthread_sigmask(SIG_SETMASK, &machine->uc_sigmask, NULL);
-    sched_end(SCHED_STACK_OVERFLOW, self);
+    end_interrupted(SCHED_STACK_OVERFLOW, self, machine);
+}
+
+void sched_take_other_signal_stack(void)
+{
+    stack_t now;
+    sigset_t clock;
+
+    if (sigaltstack(NULL, &now) == 0 && stacks[1].ss_sp) {
+        sigaltstack(&stacks[now.ss_sp == stacks[0].ss_sp], NULL);
+    }
+    sigemptyset(&clock);
+    sigaddset(&clock, SIGVTALRM);
+    pthread_sigmask(SIG_UNBLOCK, &clock, NULL);
+}
+
+const stack_t *sched_signal_stacks(void)
+{
+    return stacks;
 }
 
 /* ---- the clock */
@@ -97,9 +145,7 @@ static void on_tick(int signal_number, siginfo_t *info, void *context)
         return;
     }
     watched.ticks = 0;
-    self->fault_frame = (void *)machine->uc_mcontext.gregs[REG_RBP];
-    self->fault_pc = (void *)machine->uc_mcontext.gregs[REG_RIP];
-    sched_end(SCHED_NO_STEP, self);
+    end_interrupted(SCHED_NO_STEP, self, machine);
 }
 
 void sched_start_clock(void)
@@ -125,19 +171,39 @@ static void install_clock(void)
     sched_start_clock();
 }
 
+/* A sanitizer, or the fuzzing engine, may have one already. */
+static bool prepare_stacks(void)
+{
+    stack_t found;
+    char *both;
+
+    if (sigaltstack(NULL, &found)) {
+        return false;
+    }
+    if (!stacks[1].ss_sp) {
+        both = mmap(NULL, (size_t)2 * SIGNAL_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (both == MAP_FAILED) {
+            return false;
+        }
+        stacks[0] = (stack_t){ .ss_sp = both, .ss_size = SIGNAL_STACK_BYTES };
+        stacks[1] = (stack_t){ .ss_sp = both + SIGNAL_STACK_BYTES, .ss_size = SIGNAL_STACK_BYTES };
+    }
+    if (found.ss_flags & SS_DISABLE) {
+        return sigaltstack(&stacks[0], NULL) == 0;
+    }
+    if (found.ss_sp != stacks[1].ss_sp) {
+        stacks[0] = (stack_t){ .ss_sp = found.ss_sp, .ss_size = found.ss_size };
+    }
+    return true;
+}
+
 void sched_install_fault_handler(void)
 {
     struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
-    stack_t stack = { .ss_size = SIGNAL_STACK_BYTES };
-    stack_t old;
 
-    if (sigaltstack(NULL, &old) == 0 && old.ss_flags & SS_DISABLE) {
-        stack.ss_sp = mmap(NULL, SIGNAL_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (stack.ss_sp == MAP_FAILED || sigaltstack(&stack, NULL)) {
-            fprintf(stderr, "wakefuzz: no signal stack (%s): an overflow of a guard page will end the process\n",
-                    strerror(errno));
-            return;
-        }
+    if (!prepare_stacks()) {
+        fprintf(stderr, "wakefuzz: no signal stack (%s): an overflow of a guard page will end the process\n", strerror(errno));
+        return;
     }
     for (int i = 0; i < 2; i++) {
         struct sigaction before;

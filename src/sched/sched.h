@@ -11,6 +11,7 @@
 #ifndef WAKEFUZZ_SCHED_SCHED_H
 #define WAKEFUZZ_SCHED_SCHED_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -383,10 +384,13 @@ void sched_forget(const void *memory, size_t bytes);
  * fuzzing engine has installed its own. Also starts the clock that ends an execution with SCHED_NO_STEP, by SIGVTALRM; a child of the
  * process starts its own, and a process that is to execute another program stops it. */
 void sched_install_fault_handler(void);
-/* Called, in the signal's handler, before a fault goes to the handlers that were found; NULL: nothing is. Must be async-signal-safe. */
+/* Called, in the signal's handler, before a fault goes to the handlers that were found, and before an execution ends in the middle of code that is not
+ * the executable's; NULL: nothing is. Must be async-signal-safe. */
 void sched_before_others(void (*function)(void));
 void sched_start_clock(void);
 void sched_stop_clock(void);
+/* The two stacks, ss_size 0: not there, that signals are taken on: the kernel writes there, whatever is protected. Any thread, after the handler was installed. */
+const stack_t *sched_signal_stacks(void);
 /* Is the next execution the repetition of one that ended with SCHED_NO_STEP? Then it ends sooner, at the same step. Between executions. */
 void sched_expect_no_step(bool expected);
 
