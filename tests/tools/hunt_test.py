@@ -159,6 +159,16 @@ class HuntTest(unittest.TestCase):
         status, output = self.hunt("finds", "--flavour", "asan", "--seed", "8", TARGET)
         self.assertEqual((status, self.kept(), len(self.repeats())), (1, [name, f"asan-{TARGET}-missed-wakeup-2"], 2), output)
 
+    def test_a_fault_whose_name_begins_as_another_one_has_findings_of_its_own(self):
+        name, other = "monitor-cleanup-no-kick", "asan-monitor-cleanup-no-kick-in-shutdown-missed-wakeup-1"
+        place = self.build / "asan" / "tests" / "faults"
+        place.mkdir(parents=True)
+        shutil.copy(self.build / "asan" / "fuzz" / TARGET, place / name)
+        self.findings.mkdir(parents=True)
+        (self.findings / other).write_bytes(b"input of seed 7")
+        status, output = self.hunt("finds", "--seed", "7", "--fault", name)
+        self.assertEqual((status, self.kept()), (1, [other, f"asan-{name}-missed-wakeup-1"]), output)
+
     def test_the_root_cause_stands_beside_the_finding(self):
         self.can_describe()
         self.hunt("finds", "--flavour", "asan", "--seed", "7", TARGET)
@@ -209,7 +219,8 @@ class HuntTest(unittest.TestCase):
         self.assertIn("disk full?", output)
         self.assertEqual((self.findings / f"asan-{TARGET}-missed-wakeup-1").read_bytes(), b"input of seed 7")
 
-    def test_finding_goes_elsewhere_where_its_folder_is_full(self):
+    def hunt_without_room(self, behaviour, environment=None):
+        """A hunt whose folder of findings takes nothing: exit status and output."""
         self.findings.mkdir(parents=True)
         full = f"mount -t tmpfs -o size=4k,nr_inodes=1 full {self.findings}" + " && exec \"$@\""
         probe = subprocess.run(["unshare", "-rm", "sh", "-c", full, "sh", "true"], capture_output=True, check=False)
@@ -217,12 +228,33 @@ class HuntTest(unittest.TestCase):
             self.skipTest("cannot mount a small file system here: " + probe.stderr.decode().strip())
         done = subprocess.run(["unshare", "-rm", "sh", "-c", full, "sh",
                                *self.command("--time", "1", "--flavour", "asan", "--seed", "7", TARGET)],
-                              env={**self.environment, "FAKE_TARGET": "disk-full", "TMPDIR": str(self.folder)},
+                              env={**self.environment, "FAKE_TARGET": behaviour, **(environment or {})},
                               stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=PATIENCE_S, check=False)
-        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        return done.returncode, done.stdout + done.stderr
+
+    def changed_python(self, text):
+        """The environment in which Python programs begin with this text."""
+        (self.folder / "changed").mkdir()
+        (self.folder / "changed" / "sitecustomize.py").write_text(text, "utf-8")
+        return {"PYTHONPATH": str(self.folder / "changed")}
+
+    def test_finding_goes_elsewhere_where_its_folder_is_full(self):
+        status, output = self.hunt_without_room("disk-full", {"TMPDIR": str(self.folder)})
+        self.assertEqual(status, 1, output)
         elsewhere = list(self.folder.glob(f"wakefuzz-asan-{TARGET}-missed-wakeup-*"))
         self.assertEqual([path.read_bytes() for path in elsewhere], [b"input of seed 7"])
-        self.assertIn(str(elsewhere[0]), done.stdout)
+        self.assertIn(str(elsewhere[0]), output)
+
+    def test_finding_is_printed_where_no_folder_takes_it(self):
+        """Nobody knows a folder for temporary files, or where home is; /dev/shm is full."""
+        status, output = self.hunt_without_room("disk-full", self.changed_python(
+            "import errno, pathlib, tempfile\n"
+            "def no_folder(): raise FileNotFoundError(errno.ENOENT, 'No usable temporary directory found')\n"
+            "def no_home(): raise RuntimeError('Could not determine home directory.')\n"
+            "def full(**where): raise OSError(errno.ENOSPC, f'No space left on device: {where}')\n"
+            "tempfile.gettempdir, pathlib.Path.home, tempfile.mkstemp = no_folder, no_home, full\n"))
+        self.assertEqual(status, 1, output)
+        self.assertIn("the input, in base64: aW5wdXQgb2Ygc2VlZCA3\n", output)
 
     def test_input_that_no_disk_takes_is_printed(self):
         sys.path.insert(0, str(ROOT / "tools" / "lib"))
@@ -254,6 +286,41 @@ class HuntTest(unittest.TestCase):
         self.assertIn("taken over from a hunt that was killed", output)
         self.assertEqual(self.kept(), [f"asan-{TARGET}-unknown-1"])
         self.assertEqual((self.findings / self.kept()[0]).read_bytes(), b"input of seed 7")
+
+    def left_behind(self, data, name=None):
+        """What a killed hunt has left: an input that its fuzzer has written, by the name that it gave it."""
+        folder = self.build / "hunt" / "runs" / f"asan-{TARGET}"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / ("crash-" + hashlib.sha1(data if name is None else name).hexdigest())
+        path.write_bytes(data)
+        return path
+
+    def test_an_empty_input_is_taken_over_and_what_a_full_disk_left_of_one_is_not(self):
+        finding, nothing = self.left_behind(b""), self.left_behind(b"", b"input of seed 7")
+        status, output = self.hunt("silent", "--flavour", "asan", TARGET)
+        self.assertEqual(status, 0, output)
+        self.assertEqual(self.kept(), [f"asan-{TARGET}-unknown-1"])
+        self.assertEqual((self.findings / self.kept()[0]).read_bytes(), b"")
+        self.assertEqual((finding.exists(), nothing.exists()), (False, True))
+
+    def test_a_file_system_without_hard_links_keeps_findings(self):
+        self.environment.update(self.changed_python(
+            "import errno, os\n"
+            "def refused(source, place): raise PermissionError(errno.EPERM, 'Operation not permitted', source, None, place)\n"
+            "os.link = refused\n"))
+        left = self.left_behind(b"input of seed 5")
+        status, output = self.hunt("finds", "--flavour", "asan", "--seed", "7", TARGET)
+        self.assertEqual(status, 1, output)
+        self.assertEqual({name: (self.findings / name).read_bytes() for name in self.kept()},
+                         {f"asan-{TARGET}-missed-wakeup-1": b"input of seed 7", f"asan-{TARGET}-unknown-1": b"input of seed 5"})
+        self.assertEqual([path.name for path in left.parent.iterdir()], ["log"])
+
+    def test_what_cannot_be_taken_over_is_told_and_left(self):
+        left = self.left_behind(b"input of seed 5")
+        status, output = self.hunt_without_room("silent")
+        self.assertEqual(status, 0, output)
+        self.assertIn(f"left where a hunt that was killed had put it: {left}: No space left on device", output)
+        self.assertEqual(left.read_bytes(), b"input of seed 5")
 
     def test_two_hunts_in_one_folder_are_refused(self):
         process, done = self.start_waiting()

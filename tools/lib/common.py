@@ -12,10 +12,15 @@ BUILD = pathlib.Path(os.environ.get("WAKEFUZZ_BUILD") or ROOT / "build").resolve
 
 # Less than this and a build or a corpus will fail somewhere in the middle.
 FREE_BYTES_LEAST = 256 << 20
+WORDS_QUOTED = 8  # of a command that may have hundreds
 
 
 class CannotRun(Exception):
     """The tool cannot do its job: one line that says what is wrong and what to do. Exit status 2."""
+
+
+class TimedOut(CannotRun):
+    """A program that call() has waited for did not end in time."""
 
 
 def relative(path):
@@ -38,13 +43,20 @@ def check_disk(path):
 
 
 def call(command, **options):
-    """Run a command, return (exit status, its output). Its standard input is empty."""
+    """Run a command, return (exit status, its output). Its standard input is empty. Raises TimedOut after a timeout."""
     try:
         done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", check=False, **options)
     except OSError as error:
         raise CannotRun(f"cannot run {command[0]}: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise TimedOut(f"{shortened(command)} does not end in {error.timeout} s") from error
     return done.returncode, done.stdout
+
+
+def shortened(command):
+    """A command to be quoted in a line: its first words."""
+    return " ".join(map(str, command[:WORDS_QUOTED])) + (" ..." if len(command) > WORDS_QUOTED else "")
 
 
 def last_lines(text, count):

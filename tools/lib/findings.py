@@ -10,13 +10,12 @@ A fuzzer writes into build/hunt/runs/FLAVOUR-TARGET/, from where a finding is mo
 neither place). What a killed hunt left there is taken over by the next one.
 """
 
+import contextlib
 import os
 import pathlib
-import re
-import subprocess
 import tempfile
 
-from build import program
+from build import faults, program, targets
 from common import BUILD, CannotRun, call, relative
 from fuzzrun import hash_fits
 
@@ -42,12 +41,7 @@ def replay_command(flavour, target, fault, path):
     return f"{relative(program(flavour, target, fault))} {relative(path)}"
 
 
-def _link_or_write(source, data, place):
-    """Put the input at place, which must not exist. The source, where it is sound, is moved."""
-    if source is not None and hash_fits(source):
-        os.link(source, place)
-        source.unlink()
-        return
+def _write(data, place):
     with open(place, "xb") as file:
         try:
             file.write(data)
@@ -56,6 +50,26 @@ def _link_or_write(source, data, place):
         except OSError:
             place.unlink()
             raise
+
+
+def _linked(source, place):
+    """Is the source at place now, too? Not every file system has hard links, and none has them without end."""
+    try:
+        os.link(source, place)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+def _link_or_write(source, data, place):
+    """Put the input at place, which must not exist. The source, where it is sound, is moved."""
+    sound = source is not None and hash_fits(source)
+    if not (sound and _linked(source, place)):
+        _write(data, place)
+    if sound:
+        source.unlink()
 
 
 def _first_free(stem, source, data, where=None):
@@ -76,7 +90,7 @@ def _describe(flavour, name, path):
         if replay.exists():
             try:
                 _, output = call([replay, "--describe", "--", path], timeout=DESCRIBE_S)
-            except subprocess.TimeoutExpired:
+            except CannotRun:
                 return None, None
             for line in output.splitlines():
                 fields = line.split("\t")
@@ -102,9 +116,11 @@ def _known_key(flavour, name, place):
 
 def _same(name, key, data):
     """The finding of this program that has the key or the bytes; None where it is new. In which flavour it was found does not matter."""
+    names = {name, *targets(), *faults()}
     for place in earlier():
         flavour, _, rest = place.name.partition("-")
-        if rest.startswith(f"{name}-") and re.fullmatch(r"[a-z-]+-\d+", rest[len(name) + 1:]):
+        # One name may begin as another: NAME and NAME-in-TARGET. A verdict does not tell them apart: a sanitizer may have any word.
+        if max((known for known in names if rest.startswith(f"{known}-")), key=len, default=None) == name:
             if place.read_bytes() == data or (key and _known_key(flavour, name, place) == key):
                 return place
     return None
@@ -119,7 +135,8 @@ class Kept:
 
 def _place(flavour, name, verdict, source, data):
     """
-    Put an input where it belongs; verdict: None where only a replay can tell. Returns Kept and the key. Raises OSError where no room is left.
+    Put an input where it belongs; verdict: None where only a replay can tell. Returns Kept and the key. Raises OSError or CannotRun
+    where no room is left.
     """
     replayed, key = _describe(flavour, name, source) if source is not None and hash_fits(source) else (None, None)
     verdict = verdict or replayed or "unknown"
@@ -143,7 +160,7 @@ def keep(flavour, name, report):
         return Kept(None)
     try:
         kept, key = _place(flavour, name, report.verdict, report.artifact, data)
-    except OSError:
+    except (OSError, CannotRun):
         return Kept(_keep_elsewhere(f"{flavour}-{name}-{report.verdict}-", data))
     if kept.repeats is None:
         text = report.text_from_first_line()
@@ -161,14 +178,15 @@ def _write_text(place, text, key):
 
 
 def _keep_elsewhere(prefix, data):
-    for other in (tempfile.gettempdir(), "/dev/shm", pathlib.Path.home()):
-        try:
-            number, path = tempfile.mkstemp(prefix="wakefuzz-" + prefix, dir=other)
-            with open(number, "wb") as file:
-                file.write(data)
-            return pathlib.Path(path)
-        except OSError:
-            continue
+    for other in (tempfile.gettempdir, lambda: "/dev/shm", pathlib.Path.home):
+        with contextlib.suppress(OSError, RuntimeError):  # no room; no folder for temporary files; nobody knows where home is
+            number, path = tempfile.mkstemp(prefix="wakefuzz-" + prefix, dir=other())
+            try:
+                with open(number, "wb") as file:
+                    file.write(data)
+                return pathlib.Path(path)
+            except OSError:
+                os.unlink(path)
     return None
 
 
@@ -180,11 +198,16 @@ def earlier():
 
 
 def take_over():
-    """Findings that a killed hunt did not get to keep: kept now. Returns a Kept for each."""
-    taken = []
+    """
+    Findings that a killed hunt did not get to keep: kept now. Returns a Kept for each, and [(path, reason)] of those that stay where they are.
+    """
+    taken, left = [], []
     for run in sorted(RUNS.iterdir()) if RUNS.is_dir() else []:
         flavour, _, name = run.name.partition("-")
         for path in sorted(run.iterdir()):
-            if path.name.startswith(ARTIFACTS) and path.stat().st_size and hash_fits(path):
-                taken.append(_place(flavour, name, None, path, path.read_bytes())[0])
-    return taken
+            if path.name.startswith(ARTIFACTS) and hash_fits(path):  # on a full disk an empty file has another one's name
+                try:
+                    taken.append(_place(flavour, name, None, path, path.read_bytes())[0])
+                except (OSError, CannotRun) as error:
+                    left.append((path, getattr(error, "strerror", None) or str(error)))
+    return taken, left

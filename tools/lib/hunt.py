@@ -158,8 +158,8 @@ def describe(hunt, kept, report, times=1):
         lines.append(f"    {known}found {times} time{'s' * (times > 1)}; what repeats it is in {relative(findings.REPEATS)}")
     if path:
         lines.append(f"    replay: {findings.replay_command(hunt.flavour, hunt.target, hunt.fault, path)}")
-    elif report.data is not None:
-        lines.append(f"    the input, in base64: {base64.b64encode(report.data).decode()}")
+    elif (data := report.input()) is not None:
+        lines.append(f"    the input, in base64: {base64.b64encode(data).decode()}")
     else:
         lines.append("    the input is lost: too long for libFuzzer to print; --seed repeats the hunt")
     return "\n".join(lines)
@@ -227,8 +227,11 @@ def hash_fits_not(path):
 
 
 def tell_earlier():
-    for kept in findings.take_over():
+    taken, left = findings.take_over()
+    for kept in taken:
         print(f"taken over from a hunt that was killed: {relative(kept.path)}" + (f", {kept.repeats.name} again" if kept.repeats else ""))
+    for path, reason in left:
+        print(f"left where a hunt that was killed had put it: {relative(path)}: {reason}; the next hunt tries again")
     kept = findings.earlier()
     if kept:
         print(f"{len(kept)} finding{'s' * (len(kept) > 1)} of earlier hunts in {relative(findings.FINDINGS)}" +
@@ -274,8 +277,8 @@ def hunt(options):
     check_disk(BUILD)
     lock = only_hunt()
     build_all(options)
-    tell_earlier()
     findings.folder(findings.FINDINGS)
+    tell_earlier()
     seed = options.seed or random.SystemRandom().randrange(1, 1 << 30)
     hunts = []
     for name in options.fault or options.targets:
