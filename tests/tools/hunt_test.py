@@ -106,6 +106,16 @@ class HuntTest(unittest.TestCase):
 
     # ---- nothing found, something found
 
+    def test_a_name_that_is_given_twice_is_hunted_once(self):
+        place = self.build / "asan" / "tests" / "faults"
+        place.mkdir(parents=True)
+        shutil.copy(self.build / "asan" / "fuzz" / TARGET, place / "canary-leak")
+        for arguments in ((TARGET, TARGET), ("--fault", "canary-leak", "--fault", "canary-leak")):
+            with self.subTest(arguments=arguments):
+                status, output = self.hunt("silent", "--flavour", "asan", *arguments)
+                self.assertEqual(status, 0, output)
+                self.assertIn("hunting: 1 x 1 s", output)
+
     def test_nothing_found(self):
         status, output = self.hunt("silent", TARGET)
         self.assertEqual(status, 0, output)

@@ -58,10 +58,11 @@ def parse(arguments):
     options = parser.parse_args(arguments)
 
     usable = build.hunting_flavours()
+    options.targets, options.fault = list(dict.fromkeys(options.targets)), list(dict.fromkeys(options.fault or []))
     options.flavour = list(dict.fromkeys(options.flavour or (DEFAULT_FLAVOURS[:1] if options.fault else DEFAULT_FLAVOURS)))
     build.check_names("flavour", options.flavour, usable)
     build.check_names("target", options.targets, build.targets())
-    build.check_names("fault", options.fault or [], build.faults())
+    build.check_names("fault", options.fault, build.faults())
     if options.fault and options.targets:
         raise CannotRun("give targets or --fault, not both: a fault names its own target")
     return options
@@ -243,11 +244,11 @@ def tell_earlier():
 def build_all(options):
     for flavour in options.flavour:
         print(f"building {flavour}", flush=True)
-        paths = [build.program(flavour, fault=name) for name in options.fault or []]
-        paths += [build.program(flavour, fault=name, replay=True) for name in options.fault or []]
+        paths = [build.program(flavour, fault=name) for name in options.fault]
+        paths += [build.program(flavour, fault=name, replay=True) for name in options.fault]
         if not options.fault:
             paths = [build.program(flavour, name, replay=replay) for name in options.targets for replay in (False, True)]
-        build.build(flavour, [build.goal(flavour, path) for path in paths])
+        build.build(flavour, [build.goal(flavour, path) for path in paths], lambda text: print(text, flush=True))
 
 
 def only_hunt():
