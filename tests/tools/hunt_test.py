@@ -4,6 +4,8 @@ tools/hunt against a stand-in for libFuzzer (fake_target.py): exit statuses, the
     python3 -m unittest discover -s tests/tools -p '*_test.py'
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -29,9 +31,9 @@ class HuntTest(unittest.TestCase):
         self.build = self.folder / "build"
         shims = self.folder / "bin"
         shims.mkdir()
+        self.shims = shims
         for name in ("ninja", "meson"):
-            (shims / name).write_text("#!/bin/sh\nexit 0\n", "ascii")
-            (shims / name).chmod(0o755)
+            self.stand_in(name, f"echo {name} is at work")
         for flavour in ("asan", "tsan"):
             place = self.build / flavour / "fuzz"
             place.mkdir(parents=True)
@@ -41,6 +43,11 @@ class HuntTest(unittest.TestCase):
         self.environment = {**os.environ, "WAKEFUZZ_BUILD": str(self.build), "PATH": f"{shims}:{os.environ['PATH']}",
                             "PYTHONDONTWRITEBYTECODE": "1"}
         self.findings = self.build / "hunt" / "findings"
+
+    def stand_in(self, name, text):
+        """A program of this name that is found before the real one; text: what it does, in sh."""
+        (self.shims / name).write_text(f"#!/bin/sh\n{text}\n", "ascii")
+        (self.shims / name).chmod(0o755)
 
     def command(self, *arguments):
         return [str(ROOT / "tools" / "hunt"), *arguments]
@@ -66,10 +73,11 @@ class HuntTest(unittest.TestCase):
         return process, done
 
     def await_word(self, pipe):
-        """Wait until the fuzzer has written into the pipe."""
+        """Wait until somebody, a fuzzer for one, has written into the pipe. Returns what."""
         descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
         try:
             self.assertTrue(select.select([descriptor], [], [], PATIENCE_S)[0], f"no word in {pipe}")
+            return os.read(descriptor, 100)
         finally:
             os.close(descriptor)
 
@@ -82,6 +90,69 @@ class HuntTest(unittest.TestCase):
         self.assertEqual(done.returncode, 1, done.stderr)
         rows = json.loads(done.stdout)
         self.assertEqual([(row["target"], row["flavour"], row["findings"]) for row in rows], [(TARGET, "asan", 1)])
+
+    def test_json_is_all_that_stdout_has_where_ninja_and_setup_show_their_progress(self):
+        """On a terminal ninja writes to it itself. tools/setup misses a package, and installs it."""
+        for name, text in (("pkg-config", "exit 1"), ("apt-get", "echo apt-get is at work"), ("id", "echo 0")):
+            self.stand_in(name, text)
+        ours, theirs = os.openpty()
+        with open(self.folder / "out.json", "w+", encoding="utf-8") as out:
+            process = subprocess.Popen(self.command("--time", "1", "--flavour", "asan", "--json", TARGET), stdin=subprocess.DEVNULL, stdout=out,
+                                       stderr=theirs, env={**self.environment, "FAKE_TARGET": "silent"})
+            os.close(theirs)
+            said = b""
+            with open(ours, "rb", buffering=0) as terminal, contextlib.suppress(OSError):  # it fails when nobody has the other side any more
+                while block := terminal.read(4096):
+                    said += block
+            self.assertEqual(process.wait(timeout=PATIENCE_S), 0, said)
+            out.seek(0)
+            self.assertEqual([row["target"] for row in json.load(out)], [TARGET])
+        self.assertIn(b"ninja is at work", said)
+        self.assertIn(b"apt-get is at work", said)
+
+    def test_closed_standard_files_are_as_dev_null(self):
+        done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *self.command("--time", "1", "--flavour", "asan", "--seed", "7", TARGET)],
+                              env={**self.environment, "FAKE_TARGET": "finds"}, timeout=PATIENCE_S, check=False)
+        self.assertEqual((done.returncode, self.kept()), (1, [f"asan-{TARGET}-missed-wakeup-1"]))
+        self.assertEqual([path.read_bytes() for path in (self.build / ".lock-asan", self.build / "hunt" / ".lock")], [b"", b""])
+
+    def test_a_reader_that_has_gone_is_no_error_of_python(self):
+        self.environment.pop("PYTHONUNBUFFERED", None)  # what is printed stays in memory until the end
+        for argument, said in (("--help", ""), ("--no-such-option", "tools/hunt: unrecognized arguments: --no-such-option (tools/hunt --help lists "
+                                                "the options)\n")):
+            with self.subTest(argument=argument):
+                reader, writer = os.pipe()
+                os.close(reader)
+                done = subprocess.run(self.command(argument), env=self.environment, stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE,
+                                      encoding="utf-8", timeout=PATIENCE_S, check=False)
+                os.close(writer)
+                self.assertEqual((done.returncode, done.stderr), (2, said))
+
+    def test_folders_that_cannot_be_used_are_told_in_a_line(self):
+        (self.folder / "file").touch()
+        (self.folder / "loop").symlink_to("loop")
+        (self.folder / "locked" / ".lock-asan").mkdir(parents=True)
+        (self.folder / "hunted" / "hunt" / ".lock").mkdir(parents=True)
+        (self.folder / "found" / "hunt" / "runs" / f"asan-{TARGET}").mkdir(parents=True)
+        (self.folder / "found" / "hunt" / "findings").symlink_to("findings")
+        for place in ("file/build", "loop", "loop/build", "locked", "hunted", "found", "n" * 300, "n" * 300 + "/build"):
+            with self.subTest(place=place[:20]):
+                self.environment["WAKEFUZZ_BUILD"] = str(self.folder / place)
+                status, output = self.hunt("silent", "--flavour", "asan", TARGET)
+                self.assertEqual(status, 2, output)
+                self.assertRegex(output, r"\A(building asan\n)?tools/hunt: .+\n\Z")
+
+    def test_flags_of_the_users_shell_do_not_get_into_a_flavour(self):
+        self.stand_in("meson", f"env >{self.folder}/variables")
+        self.environment.update(CFLAGS="-O0", CXXFLAGS="-O0", CPPFLAGS="-DX", LDFLAGS="-s")
+        (self.build / "asan" / "build.ninja").unlink()
+        self.hunt("silent", "--flavour", "asan", TARGET)
+        self.assertNotRegex((self.folder / "variables").read_text("utf-8"), "FLAGS=")
+        configure = "import build\nwith build.build_lock('x') as lock: build.configure('x', '-Dflavour=external', lock=lock)"
+        subprocess.run([sys.executable, "-c", configure], env={**self.environment, "PYTHONPATH": str(ROOT / "tools" / "lib")},
+                       stdin=subprocess.DEVNULL, timeout=PATIENCE_S, check=True)
+        for flag in ("CFLAGS=-O0", "CXXFLAGS=-O0", "CPPFLAGS=-DX", "LDFLAGS=-s"):
+            self.assertRegex((self.folder / "variables").read_text("utf-8"), f"(?m)^{flag}$")
 
     def test_unknown_names_are_refused_with_the_known_ones(self):
         for arguments, known in ((("--flavour", "msan"), "asan, plain, tsan"), (("no_such_target",), TARGET),
@@ -275,6 +346,60 @@ class HuntTest(unittest.TestCase):
         self.assertIn("in base64: aW5wdXQgb2Ygc2VlZCA3", text)
 
     # ---- signals
+
+    def start_building(self):
+        """A hunt whose ninja is at work now, and ninja's number."""
+        ready = self.folder / "ready"
+        os.mkfifo(ready)
+        os.mkfifo(self.folder / "never")
+        self.stand_in("ninja", f"echo $$ >{ready}\nread word <{self.folder}/never")
+        process = subprocess.Popen(self.command("--flavour", "asan", TARGET), env=self.environment, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+        self.addCleanup(process.stdout.close)
+        ninja = int(self.await_word(ready))
+        self.addCleanup(lambda: self.alive(ninja) and os.kill(ninja, signal.SIGKILL))
+        return process, ninja
+
+    @staticmethod
+    def alive(pid):
+        try:
+            return pathlib.Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
+        except FileNotFoundError:
+            return False
+
+    def is_locked(self):
+        with open(self.build / ".lock-asan", "w", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def test_a_signal_while_it_builds_ends_ninja_first(self):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            with self.subTest(number=number):
+                process, ninja = self.start_building()
+                process.send_signal(number)
+                output = process.communicate(timeout=PATIENCE_S)[0]
+                self.assertEqual(process.returncode, 2, output)
+                self.assertIn("tools/hunt: interrupted", output)
+                self.assertFalse(self.alive(ninja))
+                self.assertFalse(self.is_locked())
+                for pipe in ("ready", "never"):
+                    (self.folder / pipe).unlink()
+
+    def test_ninja_whose_hunt_was_killed_keeps_others_out_until_it_ends(self):
+        process, ninja = self.start_building()
+        process.kill()
+        process.wait(timeout=PATIENCE_S)
+        self.assertTrue(self.alive(ninja))
+        self.assertTrue(self.is_locked())
+        ended = os.pidfd_open(ninja)
+        self.addCleanup(os.close, ended)
+        with open(self.folder / "never", "w", encoding="ascii"):
+            pass
+        self.assertTrue(select.select([ended], [], [], PATIENCE_S)[0])
+        self.assertFalse(self.is_locked())
 
     def test_interrupt_waits_for_the_input_at_hand(self):
         process, done = self.start_waiting()

@@ -9,6 +9,7 @@ import sys
 
 from common import BUILD, ROOT, CannotRun, call, check_disk, last_lines, relative
 
+FLAGS = ("CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")  # what Meson takes from the environment, once and for all
 TARGET_LIST = re.compile(r"^targets = \[(.*?)\]", re.MULTILINE | re.DOTALL)
 
 
@@ -106,7 +107,7 @@ def ensure_setup():
     if call([setup, "--check"])[0] == 0:
         return
     sys.stdout.flush()
-    if subprocess.run([str(setup)], check=False).returncode != 0:
+    if subprocess.run([str(setup)], stdout=sys.stdout.fileno(), check=False).returncode != 0:
         raise CannotRun("tools/setup could not install what is missing (see above)")
 
 
@@ -116,8 +117,13 @@ def build_lock(name, say=lambda text: None):
     Two tools may want the same build folder at the same time; ninja itself does not notice. Gives the lock's file: who inherits it holds the
     lock, too.
     """
-    BUILD.mkdir(parents=True, exist_ok=True)
-    with open(BUILD / f".lock-{name}", "w", encoding="utf-8") as file:
+    path = BUILD / f".lock-{name}"
+    try:
+        BUILD.mkdir(parents=True, exist_ok=True)
+        file = open(path, "w", encoding="utf-8")
+    except OSError as error:
+        raise CannotRun(f"cannot build in {relative(BUILD)}: {error.filename}: {error.strerror}; WAKEFUZZ_BUILD names another folder") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -126,8 +132,11 @@ def build_lock(name, say=lambda text: None):
         yield file
 
 
-def configure(name, *arguments, environment=None):
-    """Make build/NAME where it is not there; where faults, or includes of what they change, came or went, read them again."""
+def configure(name, *arguments, lock, environment=None):
+    """
+    Make build/NAME where it is not there; where faults, or includes of what they change, came or went, read them again. The flags of the user's shell
+    are for what is built outside (-Dflavour=external): a flavour's own say what it is.
+    """
     folder = BUILD / name
     if (folder / "build.ninja").exists():
         known = [folder / "tests" / "faults" / file for file in ("known", "included")]
@@ -138,29 +147,30 @@ def configure(name, *arguments, environment=None):
             return
     else:
         command = ["meson", "setup", folder, ROOT, "-Dwerror=true", *arguments]
-    status, output = call(command, env={**os.environ, **(environment or {})})
+    variables = {**os.environ, **(environment or {})}
+    if "-Dflavour=external" not in arguments:
+        variables = {key: value for key, value in variables.items() if key not in FLAGS}
+    status, output = call(command, env=variables, pass_fds=[lock.fileno()])
     if status:
         raise CannotRun(f"cannot configure {relative(folder)}: {' '.join(map(str, command))}\n{last_lines(output, 25)}")
 
 
-def ninja(name, goals):
-    """Build goals of build/NAME; on a terminal one sees ninja's own progress."""
+def ninja(name, goals, lock):
+    """Build goals of build/NAME; on a terminal one sees ninja's own progress. Where we are killed, it holds the lock until it ends."""
     command = ["ninja", "-C", str(BUILD / name), "-j", str(os.cpu_count() or 1), *goals]
-    if sys.stdout.isatty():
-        status, output = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode, ""
-    else:
-        status, output = call(command)
+    shown = {"stdout": sys.stdout.fileno(), "stderr": None} if sys.stdout.isatty() else {}
+    status, output = call(command, pass_fds=[lock.fileno()], **shown)
     if status:
         check_disk(BUILD)
         raise CannotRun(f"cannot build {relative(BUILD / name)}: {' '.join(command)}\n{last_lines(output, 40)}".rstrip())
 
 
-def build(flavour, goals=()):
+def build(flavour, goals=(), say=lambda text: None):
     """Configure and build a flavour; no goals: everything but the faults."""
     check_disk(BUILD)
-    with build_lock(flavour):
-        configure(flavour, "--native-file", ROOT / "sanitizers" / f"{flavour}.ini")
-        ninja(flavour, list(goals))
+    with build_lock(flavour, say) as lock:
+        configure(flavour, "--native-file", ROOT / "sanitizers" / f"{flavour}.ini", lock=lock)
+        ninja(flavour, list(goals), lock)
 
 
 def program(flavour, target=None, fault=None, replay=False):

@@ -126,9 +126,9 @@ def build_flavours(tally, names, faults):
     for name in names:
         try:
             if name == "gcc":
-                with build.build_lock(name):
-                    build.configure(name, "-Dflavour=plain", "-Dlibfuzzer=false", environment={"CC": "gcc"})
-                    build.ninja(name, [])
+                with build.build_lock(name) as lock:
+                    build.configure(name, "-Dflavour=plain", "-Dlibfuzzer=false", lock=lock, environment={"CC": "gcc"})
+                    build.ninja(name, [], lock)
             else:
                 build.build(name, goals_of(name, faults) if name in SIMULATED else [])
             built.append(name)

@@ -3,12 +3,14 @@
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # WAKEFUZZ_BUILD puts everything that is built or found elsewhere: for read-only sources and second checkouts.
-BUILD = pathlib.Path(os.environ.get("WAKEFUZZ_BUILD") or ROOT / "build").resolve()
+BUILD = pathlib.Path(os.path.realpath(os.environ.get("WAKEFUZZ_BUILD") or ROOT / "build"))
 
 # Less than this and a build or a corpus will fail somewhere in the middle.
 FREE_BYTES_LEAST = 256 << 20
@@ -26,7 +28,7 @@ class TimedOut(CannotRun):
 def relative(path):
     """The path as one would type it in the folder of the sources, where it lies below it."""
     try:
-        return str(pathlib.Path(path).resolve().relative_to(ROOT))
+        return str(pathlib.Path(os.path.realpath(path)).relative_to(ROOT))
     except ValueError:
         return str(path)
 
@@ -34,24 +36,67 @@ def relative(path):
 def check_disk(path):
     """Raises CannotRun where the file system that holds (or will hold) path is as good as full."""
     path = pathlib.Path(path).absolute()
-    while not path.exists():
+    while not os.path.lexists(path):
         path = path.parent
-    free = shutil.disk_usage(path).free
+    try:
+        free = shutil.disk_usage(path).free
+    except OSError as error:
+        raise CannotRun(f"cannot use {path}: {error.strerror}; WAKEFUZZ_BUILD names another folder") from error
     if free < FREE_BYTES_LEAST:
         raise CannotRun(f"disk full: {free >> 20} MiB free at {path}, {FREE_BYTES_LEAST >> 20} MiB are needed; "
                         "make room, or set WAKEFUZZ_BUILD to another folder")
 
 
-def call(command, **options):
-    """Run a command, return (exit status, its output). Its standard input is empty. Raises TimedOut after a timeout."""
+_called = set()  # the processes that call() waits for, in any thread
+_here = threading.local()  # .calls: this thread is in call()
+_interrupted = threading.Event()
+
+
+def call(command, timeout=None, **options):
+    """
+    Run a command, return (exit status, its output; "" where options send it elsewhere). Its standard input is empty. Raises TimedOut where it does
+    not end in so many seconds. What interrupts us ends it first.
+    """
+    _here.calls = True
     try:
-        done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", check=False, **options)
+        return _call(command, timeout, {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace", **options})
+    finally:
+        _here.calls = False
+        if _interrupted.is_set():
+            raise KeyboardInterrupt
+
+
+def _call(command, timeout, options):
+    try:
+        process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, **options)
     except OSError as error:
         raise CannotRun(f"cannot run {command[0]}: {error.strerror}") from error
-    except subprocess.TimeoutExpired as error:
-        raise TimedOut(f"{shortened(command)} does not end in {error.timeout} s") from error
-    return done.returncode, done.stdout
+    with process:
+        _called.add(process)
+        try:
+            if _interrupted.is_set():
+                process.terminate()
+            output = process.communicate(timeout=timeout)[0]
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            raise TimedOut(f"{shortened(command)} does not end in {timeout} s") from error
+        except BaseException:
+            process.terminate()
+            process.communicate()
+            raise
+        finally:
+            _called.discard(process)
+    return process.returncode, output or ""
+
+
+def interrupt(*_):
+    """A signal's. Where call() waits for something, in whatever thread, that is asked to end, the second time made to; then it raises the same."""
+    again = _interrupted.is_set()
+    _interrupted.set()
+    for process in list(_called):
+        process.send_signal(signal.SIGKILL if again else signal.SIGTERM)
+    if not getattr(_here, "calls", False):
+        raise KeyboardInterrupt
 
 
 def shortened(command):
@@ -65,15 +110,41 @@ def last_lines(text, count):
 
 
 def run_main(name, main, arguments):
-    """Exit with what main(arguments) returns; messages and exit status 2 where it cannot run."""
+    """Exit with what main(arguments) returns; messages and exit status 2 where it cannot run. SIGTERM and SIGHUP are as Ctrl-C."""
+    open_standard_files()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupt)
     try:
-        sys.exit(main(arguments))
-    except CannotRun as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
-        sys.exit(2)
+        status = _status_of(name, main, arguments)
+        sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(2)
+        status = 2
+    sys.exit(status)
+
+
+def _status_of(name, main, arguments):
+    try:
+        return main(arguments)
+    except SystemExit as end:
+        return end.code
+    except CannotRun as error:
+        print(f"{name}: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # what the tool was told to read or write cannot be; other exceptions are bugs, and show where
+        print(f"{name}: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
+    return 2
+
+
+def open_standard_files():
+    """One that is closed counts as /dev/null: else the next file that we open would take its number, and children would write into it."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))

@@ -253,7 +253,11 @@ def build_all(options):
 
 def only_hunt():
     """Two hunts in one folder would take over each other's findings. Returns what must stay open."""
-    lock = open(findings.folder(findings.HUNT) / ".lock", "w", encoding="utf-8")
+    path = findings.folder(findings.HUNT) / ".lock"
+    try:
+        lock = open(path, "w", encoding="utf-8")
+    except OSError as error:
+        raise CannotRun(f"cannot hunt in {relative(findings.HUNT)}: {path.name}: {error.strerror}; WAKEFUZZ_BUILD names another folder") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
