@@ -128,6 +128,16 @@ class HuntTest(unittest.TestCase):
                 os.close(writer)
                 self.assertEqual((done.returncode, done.stderr), (2, said))
 
+    def test_tools_are_found_behind_a_link_and_whatever_python_is_told(self):
+        for name in ("hunt", "check"):
+            link = self.folder / name
+            link.symlink_to(ROOT / "tools" / name)
+            for program in (link, ROOT / "tools" / name):
+                with self.subTest(program=program):
+                    done = subprocess.run([program, "--help"], env={**self.environment, "PYTHONSAFEPATH": "1"}, stdin=subprocess.DEVNULL,
+                                          capture_output=True, encoding="utf-8", timeout=PATIENCE_S, check=False)
+                    self.assertEqual((done.returncode, done.stderr), (0, ""))
+
     def test_folders_that_cannot_be_used_are_told_in_a_line(self):
         (self.folder / "file").touch()
         (self.folder / "loop").symlink_to("loop")
