@@ -5,6 +5,7 @@ Exit status: 0 all passed, 1 some failed, 2 it could not run. The last line of t
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import build
 import conform
@@ -26,7 +27,8 @@ import ossfuzz
 import qemubuild
 import stress
 import tidy
-from common import BUILD, ROOT, CannotRun, call, check_disk, last_lines, relative, run_main
+from common import BUILD, POLL_S, ROOT, CannotRun, call, check_disk, last_lines, relative, run_main
+from findings import ARTIFACTS
 from replaying import LINE, Comparison, corpus_files, replay
 from shows import cases as shown_cases
 from windows import cases as window_cases
@@ -54,15 +56,22 @@ class Tally:
     def __init__(self, part=False):
         self.passed, self.failed, self.not_run = 0, [], []
         self.kept = [] if part else None
-        self.section_started = time.monotonic(), processor_time()
 
+    @contextlib.contextmanager
     def section(self, name):
-        self.section_started = time.monotonic(), processor_time()
+        started, used_before = time.monotonic(), processor_time()
         print(f"== {name}", flush=True)
+        with self.to_its_end(name):
+            yield
+        print(f"   {time.monotonic() - started:.0f} s, {processor_time() - used_before:.0f} s of processors", flush=True)
 
-    def end_section(self):
-        seconds, used = time.monotonic() - self.section_started[0], processor_time() - self.section_started[1]
-        print(f"   {seconds:.0f} s, {used:.0f} s of processors", flush=True)
+    @contextlib.contextmanager
+    def to_its_end(self, name):
+        """What cannot go on in here is a case that failed; what comes after it is not in its way."""
+        try:
+            yield
+        except (CannotRun, OSError) as error:
+            self.case(f"{name}: ran to its end", False, str(error))
 
     def say(self, text):
         if self.kept is None:
@@ -84,19 +93,26 @@ class Tally:
         """Call each of tasks with a part of this tally, as many at once as there are processors; the longest should come first."""
         def run(task):
             part = Tally(part=True)
-            try:
+            with part.to_its_end("each part"):
                 task(part)
-            except CannotRun as error:
-                part.case("each part ran to its end", False, str(error))
             return part
 
         with ThreadPoolExecutor(CPUS) as pool:
-            for part in pool.map(run, tasks):
-                for text in part.kept:
-                    self.say(text)
-                self.passed += part.passed
-                self.failed += part.failed
-                self.not_run += part.not_run
+            try:
+                for future in [pool.submit(run, task) for task in tasks]:
+                    while not wait([future], POLL_S).done:
+                        pass  # a signal that comes just before a sleep is handled after it
+                    self.add(future.result())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def add(self, part):
+        for text in part.kept:
+            self.say(text)
+        self.passed += part.passed
+        self.failed += part.failed
+        self.not_run += part.not_run
 
     def finish(self):
         for line in self.not_run:
@@ -377,6 +393,11 @@ def stamps(folder):
     return {path: path.lstat().st_mtime_ns for path in pathlib.Path(folder).rglob("*")}
 
 
+def lane_programs(output, folder=qemubuild.OURS_FOLDER):
+    """The programs that tools/qemu-lane has printed; with its own name before them are other things."""
+    return [ROOT / line for line in output.splitlines() if pathlib.Path(line).parent.name == folder and not line.startswith("tools/qemu-lane: ")]
+
+
 def lane(tally, source):
     """The lane builds from these sources and leaves them alone; its targets replay exactly, and so does what they find."""
     before = stamps(source)
@@ -385,7 +406,11 @@ def lane(tally, source):
     after = stamps(source)
     changed = [str(path) for path in before.keys() | after.keys() if before.get(path) != after.get(path)]
     tally.case(f"tools/qemu-lane {source} writes nothing there", not changed, "\n".join(changed[:SHOWN_LINES]))
-    for program in [ROOT / line for line in output.splitlines() if "/wakefuzz/" in line] if status == 0 else []:
+    if status:
+        return
+    programs = lane_programs(output)
+    tally.case(f"tools/qemu-lane {source} names its programs", programs, output)
+    for program in programs:
         with tempfile.TemporaryDirectory(prefix="wakefuzz-") as folder:
             lane_target(tally, f"{program.name} on {source}", program, pathlib.Path(folder))
 
@@ -397,7 +422,11 @@ def lane_flavours(tally, source):
     tally.case(f"tools/qemu-lane {source} --flavour native --flavour tsan {target}", status == 0, output)
     if status:
         return
-    native, tsan = [ROOT / line for line in output.splitlines() if "/wakefuzz/" in line]
+    programs = lane_programs(output)
+    tally.case(f"tools/qemu-lane {source} names a program of each flavour", len(programs) == 2, output)
+    if len(programs) != 2:
+        return
+    native, tsan = programs
     with tempfile.TemporaryDirectory(prefix="wakefuzz-") as folder:
         try:
             start = stress.run_start(native, 1, 5, 10, folder)  # it may find what the tree has
@@ -419,7 +448,11 @@ def lane_points(tally, source):
     tally.case(f"tools/qemu-lane {source} {' '.join(points)} {target}", status == 0, output)
     if status:
         return
-    program = ROOT / next(line for line in output.splitlines() if "/wakefuzz-points/" in line)
+    programs = lane_programs(output, qemubuild.POINTS_FOLDER)
+    tally.case(f"tools/qemu-lane {source} names a program with points", len(programs) == 1, output)
+    if len(programs) != 1:
+        return
+    program = programs[0]
     with tempfile.TemporaryDirectory(prefix="wakefuzz-") as folder:
         empty = pathlib.Path(folder) / "empty"
         empty.touch()
@@ -457,7 +490,9 @@ def lane_target(tally, name, program, folder):
     empty.touch()
     lane_replay(tally, f"{name}: the empty input has one hash", program, empty, None)  # and a finding, where the tree has a bug for it
     lane_rewinds(tally, name, program, folder)
-    _, output = call([program, "-max_total_time=20", "-seed=1", f"-artifact_prefix={folder}/"])
+    status, output = call([program, "-max_total_time=20", "-seed=1", f"-artifact_prefix={folder}/"])
+    tally.case(f"{name}: fuzzing ends well, or with an input", status == 0 or any(path.name.startswith(ARTIFACTS) for path in folder.iterdir()),
+               f"exit status {status}\n{output}")
     for found in folder.glob("crash-*"):
         verdict = re.search(r"panic: ([a-z-]+):", output)
         if verdict:
@@ -512,62 +547,69 @@ def run(tally, quick, trees):
     flavours = ("plain", "asan") if quick else SIMULATED
     everything = flavours if quick else SIMULATED + ("native", "gcc")
     faults = [name for name in build.faults() if name not in build.unseen_faults()]
-    runs, processes = (10, 2) if quick else (100, 4)
 
-    tally.section("builds: " + ", ".join(everything))
-    built = build_flavours(tally, everything, [] if quick else faults)
-    tally.end_section()
+    built = []
+    with tally.section("builds: " + ", ".join(everything)):
+        built = build_flavours(tally, everything, [] if quick else faults)
     if not built:
         return
-    tally.section("meson test")
-    slowest_first = sorted(built, key=lambda name: name != "tsan")
-    tally.together([lambda part, name=name: meson_tests(part, name) for name in slowest_first])
-    tally.end_section()
-    simulated = [name for name in flavours if name in built]
-    if len(simulated) == len(flavours):
-        tally.section(f"corpus: {runs} replays a file and flavour")
-        replay_corpus(tally, simulated, runs, processes)
-        windows_entered(tally, "plain")
-        nothing_too_many(tally)
-        tally.end_section()
-        if quick:
-            tally.leave_out("faults", QUICK)
-            tally.leave_out("short hunt", QUICK)
-            tally.leave_out("the wakefuzz command, mutants of the core, OSS-Fuzz", QUICK)
-        else:
-            tally.section(f"{len(faults)} faults")
-            for name in build.unseen_faults():
-                tally.leave_out(f"fault {name}", "it needs a store buffer, which is not simulated")
-            fault_starts(tally, faults, 120, CRASHER_REPLAYS)  # twice what the table allows: CI machines are shared
-            for name, good, said in shown_cases():
-                tally.case(name, good, said)
-            tally.end_section()
-            tally.section("the wakefuzz command, some mutants of the core, the tools, OSS-Fuzz played")
-            tally.together([oss_fuzz(tally), *python_tests("cli", "mutants", "tools", "oss-fuzz")])
-            tally.end_section()
-            tally.section("a short hunt")
-            short_hunt(tally, ("asan", "tsan"))
-            tally.end_section()
+    with tally.section("meson test"):
+        slowest_first = sorted(built, key=lambda name: name != "tsan")
+        tally.together([lambda part, name=name: meson_tests(part, name) for name in slowest_first])
+    if all(name in built for name in flavours):
+        run_programs(tally, quick, flavours, faults)
     else:
         tally.case("corpus, faults and hunt", False, "not all flavours could be built")
     if trees:
-        tally.section("the lane: " + ", ".join(trees))
-        for tree in trees:
-            lane(tally, tree)
-            if quick:
-                tally.leave_out(f"flavours native and tsan of the lane on {tree}", QUICK)
-            else:
-                lane_flavours(tally, tree)
-            lane_points(tally, tree)
-            conformance(tally, tree)
-        tally.end_section()
+        with tally.section("the lane: " + ", ".join(trees)):
+            for tree in trees:
+                run_lane(tally, quick, tree)
     else:
         tally.leave_out("the lane", "no sources of QEMU are given (--qemu-src DIR, or WAKEFUZZ_QEMU_SRC)")
     if quick:
-        tally.section("the tools")
-        tally.together(python_tests("tools"))
-        tally.end_section()
-    tally.section("sources and scripts")
+        with tally.section("the tools"):
+            tally.together(python_tests("tools"))
+    with tally.section("sources and scripts"):
+        run_sources(tally, quick, built)
+
+
+def run_programs(tally, quick, flavours, faults):
+    """What takes the targets of all these flavours."""
+    runs, processes = (10, 2) if quick else (100, 4)
+    with tally.section(f"corpus: {runs} replays a file and flavour"):
+        replay_corpus(tally, flavours, runs, processes)
+        windows_entered(tally, "plain")
+        nothing_too_many(tally)
+    if quick:
+        tally.leave_out("faults", QUICK)
+        tally.leave_out("short hunt", QUICK)
+        tally.leave_out("the wakefuzz command, mutants of the core, OSS-Fuzz", QUICK)
+        return
+    with tally.section(f"{len(faults)} faults"):
+        for name in build.unseen_faults():
+            tally.leave_out(f"fault {name}", "it needs a store buffer, which is not simulated")
+        fault_starts(tally, faults, 120, CRASHER_REPLAYS)  # twice what the table allows: CI machines are shared
+        for name, good, said in shown_cases():
+            tally.case(name, good, said)
+    with tally.section("the wakefuzz command, some mutants of the core, the tools, OSS-Fuzz played"):
+        tasks = python_tests("cli", "mutants", "tools", "oss-fuzz")
+        with tally.to_its_end("OSS-Fuzz"):
+            tasks.insert(0, oss_fuzz(tally))
+        tally.together(tasks)
+    with tally.section("a short hunt"):
+        short_hunt(tally, ("asan", "tsan"))
+
+
+def run_lane(tally, quick, tree):
+    steps = [lane, lane_points, conformance] if quick else [lane, lane_flavours, lane_points, conformance]
+    if quick:
+        tally.leave_out(f"flavours native and tsan of the lane on {tree}", QUICK)
+    for step in steps:
+        with tally.to_its_end(f"{step.__name__.replace('_', ' ')} on {tree}"):
+            step(tally, tree)
+
+
+def run_sources(tally, quick, built):
     formatting(tally)
     order_comments(tally)
     documents(tally)
@@ -580,19 +622,19 @@ def run(tally, quick, trees):
         clang_tidy(tally, "plain")
     else:
         tally.case("clang-tidy", False, "flavour plain could not be built")
-    tally.end_section()
 
 
 def main(arguments):
     options = parse(arguments)
+    trees = options.qemu_src or os.environ.get("WAKEFUZZ_QEMU_SRC", "").split()
+    for tree in trees:
+        qemubuild.check_source(tree)
     build.ensure_setup()
     check_disk(BUILD)
     started = time.monotonic()
     tally = Tally()
-    try:
-        run(tally, options.quick, options.qemu_src or os.environ.get("WAKEFUZZ_QEMU_SRC", "").split())
-    except CannotRun as error:
-        tally.case("tools/check ran to its end", False, str(error))
+    with tally.to_its_end("tools/check"):
+        run(tally, options.quick, trees)
     print(f"{time.monotonic() - started:.0f} s")
     return tally.finish()
 

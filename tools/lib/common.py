@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # WAKEFUZZ_BUILD puts everything that is built or found elsewhere: for read-only sources and second checkouts.
@@ -14,6 +15,7 @@ BUILD = pathlib.Path(os.path.realpath(os.environ.get("WAKEFUZZ_BUILD") or ROOT /
 
 # Less than this and a build or a corpus will fail somewhere in the middle.
 FREE_BYTES_LEAST = 256 << 20
+POLL_S = 0.5
 WORDS_QUOTED = 8  # of a command that may have hundreds
 
 
@@ -76,7 +78,7 @@ def _call(command, timeout, options):
         try:
             if _interrupted.is_set():
                 process.terminate()
-            output = process.communicate(timeout=timeout)[0]
+            output = _communicate(process, timeout)
         except subprocess.TimeoutExpired as error:
             process.kill()
             raise TimedOut(f"{shortened(command)} does not end in {timeout} s") from error
@@ -87,6 +89,20 @@ def _call(command, timeout, options):
         finally:
             _called.discard(process)
     return process.returncode, output or ""
+
+
+def _communicate(process, timeout):
+    """
+    What the process prints until it ends. This looks up now and then: Python handles a signal that comes just before it sleeps no sooner than it
+    wakes.
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        try:
+            return process.communicate(timeout=POLL_S if end is None else min(POLL_S, max(0, end - time.monotonic())))[0]
+        except subprocess.TimeoutExpired:
+            if end is not None and time.monotonic() >= end:
+                raise
 
 
 def interrupt(*_):

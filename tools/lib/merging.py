@@ -4,7 +4,7 @@ import pathlib
 import tempfile
 
 import shows
-from common import ROOT, call, last_lines, relative
+from common import ROOT, TimedOut, call, last_lines, relative
 from replaying import PATIENCE_S, corpus_files
 
 
@@ -16,7 +16,10 @@ def case(target):
     files, name = corpus_files(target), f"corpus {target}: no file too many"
     with tempfile.TemporaryDirectory(prefix="wakefuzz-") as folder:
         place = pathlib.Path(folder) / "kept"
-        status, output = call([ROOT / "tools" / "wakefuzz", "merge", target, "--output", place], timeout=PATIENCE_S)
+        try:
+            status, output = call([ROOT / "tools" / "wakefuzz", "merge", target, "--output", place], timeout=PATIENCE_S)
+        except TimedOut as error:
+            return name, False, str(error)
         if status:
             return name, False, last_lines(output, 8)
         kept = {path.name for path in place.iterdir()}

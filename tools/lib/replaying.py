@@ -5,7 +5,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import build
-from common import call, last_lines, relative
+from common import TimedOut, call, last_lines, relative
 
 LINE = re.compile(r"^(?P<file>.+) verdict=(?P<verdict>[a-z-]+) hash=(?P<hash>[0-9a-f]{16}) steps=(?P<steps>\d+) runs=(?P<runs>\d+)$")
 PATIENCE_S = 300
@@ -18,7 +18,10 @@ def replay(program, paths, runs):
     After a finding of the last file the process ends with threads abandoned in the middle of their work, at which ThreadSanitizer takes
     offence: what was printed before counts. On inputs that are no findings it does not get away with it.
     """
-    status, output = call([program, "-n", runs, "--quiet", *paths], timeout=PATIENCE_S)
+    try:
+        status, output = call([program, "-n", runs, "--quiet", *paths], timeout=PATIENCE_S)
+    except TimedOut as error:
+        return {}, str(error)
     lines = {match["file"]: (match["verdict"], match["hash"]) for line in output.splitlines() if (match := LINE.match(line))}
     missing = [path for path in paths if str(path) not in lines]
     only_silent = all(verdict == "none" for verdict, _ in lines.values())

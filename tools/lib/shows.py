@@ -1,7 +1,7 @@
 """Does a corpus file still show what tests/corpus/shows.list says of it?"""
 
 import build
-from common import ROOT, call, last_lines
+from common import ROOT, TimedOut, call, last_lines
 from replaying import PATIENCE_S
 
 LIST = ROOT / "tests" / "corpus" / "shows.list"
@@ -39,7 +39,10 @@ def cases():
     for flavour in sorted({flavour for flavour, _ in programs}):
         build.build(flavour, [build.goal(flavour, path) for (of, _), path in programs.items() if of == flavour])
     for flavour, fault, path, words in wanted:
-        output = report_of(programs[flavour, fault], path)
+        try:
+            output = report_of(programs[flavour, fault], path)
+        except TimedOut as error:
+            output = str(error)
         lost = missing(output, words)
         yield (f"corpus/{path.relative_to(ROOT / 'corpus')} shows {fault}{'' if flavour == 'plain' else ' in ' + flavour}", lost is None,
                "" if lost is None else f"'{lost}' is not there in its place\n{last_lines(output, 8)}")

@@ -3,7 +3,7 @@
 import re
 
 import build
-from common import call, last_lines
+from common import TimedOut, call, last_lines
 from replaying import PATIENCE_S, corpus_files
 
 LINE = re.compile(r"^window (?P<name>\S+) executions=(?P<count>\d+)(?P<undeclared> undeclared)?$", re.MULTILINE)
@@ -15,7 +15,11 @@ def cases(target, program):
     if not files:
         yield f"windows {target}", False, f"corpus/{target} has no files"
         return
-    status, output = call([program, "--quiet", "--windows", *files], timeout=PATIENCE_S)
+    try:
+        status, output = call([program, "--quiet", "--windows", *files], timeout=PATIENCE_S)
+    except TimedOut as error:
+        yield f"windows {target}", False, str(error)
+        return
     windows = list(LINE.finditer(output))
     if status != 0:
         yield f"windows {target}", False, f"{program.name}: exit status {status}\n{last_lines(output, 8)}"
