@@ -6,6 +6,7 @@ it does with real sources is shown by tools/check --qemu-src.
 """
 
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -28,7 +29,40 @@ FILES = {"storage-daemon/qemu-storage-daemon.c": "", "block/graph-lock.c": "", "
          "monitor/qmp.c": "qmp_dispatcher_co"}
 
 
-class LaneTest(unittest.TestCase):
+# The compiler of a stand-in that links: an object is a line, a program is the file "program" in FOLDER. While there is a file "pause" there, the
+# next link takes it away, says its process to the pipe "ready" and waits for a file "go".
+COMPILER = """
+while [ $# -gt 0 ]; do
+    case $1 in
+    -o) output=$2; shift ;;
+    -c) object=yes ;;
+    esac
+    shift
+done
+if [ "$object" ]; then
+    echo object >"$output"
+    exit
+fi
+if rm FOLDER/pause 2>/dev/null; then
+    sh -c 'echo $$ >FOLDER/ready
+           for i in $(seq PATIENCE); do test -e FOLDER/go -o ! -e FOLDER/program && break; sleep 0.1; done; :' # a process of its own, as ld is
+fi
+cp FOLDER/program "$output" && chmod +x "$output"
+"""
+# As much as the core's meson makes, of what the lane links.
+MESON = """
+echo 1.7.0
+for folder; do
+    case $folder in "$WAKEFUZZ_BUILD"/*)
+        mkdir -p "$folder"
+        printf 'rule t\\n command = touch $out\\nbuild LIBRARIES: t\\n' >"$folder/build.ninja" ;;
+    esac
+done
+"""
+DAEMON_OBJECT = "storage-daemon/qemu-storage-daemon.p/qemu-storage-daemon.c.o"
+
+
+class StandInTest(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wakefuzz-test-"))
         self.addCleanup(shutil.rmtree, self.folder)
@@ -53,6 +87,25 @@ class LaneTest(unittest.TestCase):
         (tree / "configure").chmod(0o755)
         return tree
 
+    def linking_tree(self, program="exit 0"):
+        """A tree that configures, compiles and links, by stand-ins for all compilers; each program is this script."""
+        parts = self.folder / "parts"
+        parts.mkdir()
+        tree = self.tree(configure=f"cp {parts}/* .", files={**FILES, "block/graph-lock.c": "one\ntwo\n"})
+        compiler = self.shims / "compiler"
+        self.shim("compiler", COMPILER.replace("FOLDER", str(self.folder)).replace("PATIENCE", str(10 * PATIENCE_S)))
+        self.shim("objcopy", 'cp "$3" "$4"')
+        self.shim("meson", MESON.replace("LIBRARIES", " ".join((qemubuild.PROBE, *qemubuild.OURS))))
+        (self.folder / "program").write_text(f"#!/bin/sh\n{program}\n", "ascii")
+        files = {"a.o": tree / "block/graph-lock.c", DAEMON_OBJECT: tree / qemubuild.PROGRAM_SOURCE}
+        (parts / "compile_commands.json").write_text(json.dumps([
+            {"file": str(path), "output": name, "command": f"{compiler} -c {path} -o {name}"} for name, path in files.items()]), "ascii")
+        (parts / "build.ninja").write_text(
+            f"rule cc\n command = {compiler} -c $in -o $out\nrule ld\n command = {compiler} -o $out $in\nbuild build.ninja: phony\n" +
+            "".join(f"build {name}: cc {path}\n" for name, path in files.items()) +
+            f"build {qemubuild.PROGRAM}: ld {' '.join(files)}\n", "ascii")
+        return tree
+
     def lane(self, *arguments):
         done = subprocess.run([str(ROOT / "tools" / "qemu-lane"), *map(str, arguments)], env=self.environment, stdin=subprocess.DEVNULL,
                               capture_output=True, encoding="utf-8", timeout=PATIENCE_S, check=False)
@@ -72,6 +125,31 @@ class LaneTest(unittest.TestCase):
         return sorted(str(path.relative_to(self.build)) for path in self.build.rglob("*") if "qemu/meson" not in str(path)
                       and not path.name.startswith(".lock")) if self.build.exists() else []
 
+    def start(self, *arguments):
+        tool = subprocess.Popen([str(ROOT / "tools" / "qemu-lane"), *map(str, arguments)], env=self.environment, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a job in the background ignores it
+        self.addCleanup(tool.stdout.close)
+        self.addCleanup(tool.kill)
+        return tool
+
+    def ready_pipe(self):
+        """The path of a pipe by which a stand-in says its process."""
+        ready = self.folder / "ready"
+        ready.unlink(missing_ok=True)
+        os.mkfifo(ready)
+        return ready
+
+    @staticmethod
+    def at_work(process):
+        """Not gone, and no zombie that nobody waits for."""
+        try:
+            return pathlib.Path(f"/proc/{process}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
+        except OSError:
+            return False
+
+
+class LaneTest(StandInTest):
     # ---- what is given
 
     def test_no_source_is_a_usage_error(self):
@@ -223,32 +301,15 @@ class LaneTest(unittest.TestCase):
 
     # ---- what ends it in the middle
 
-    def start(self, tree):
-        tool = subprocess.Popen([str(ROOT / "tools" / "qemu-lane"), str(tree)], env=self.environment, stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
-                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a job in the background ignores it
-        self.addCleanup(tool.stdout.close)
-        return tool
-
     def start_waiting(self):
         """The tool while a configure of it is at work, as it is until there is a file 'go'; the process of that."""
-        ready = self.folder / "ready"
-        ready.unlink(missing_ok=True)
-        os.mkfifo(ready)
+        ready = self.ready_pipe()
         self.shim("meson", "echo 1.7.0")
         tree = self.tree(configure=f"touch half-built\necho $$ >{ready}\n"
                                    f"for i in $(seq {10 * PATIENCE_S}); do test -e {self.folder}/go && break; sleep 0.1; done")
         tool = self.start(tree)
         with open(ready, encoding="ascii") as pipe:
             return tree, tool, int(pipe.read())
-
-    @staticmethod
-    def at_work(process):
-        """Not gone, and no zombie that nobody waits for."""
-        try:
-            return pathlib.Path(f"/proc/{process}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
-        except OSError:
-            return False
 
     def test_when_interrupted_it_says_so_and_leaves_neither_files_nor_processes(self):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -356,6 +417,68 @@ class LaneTest(unittest.TestCase):
         before = sorted(tree.rglob("*"))
         self.refused("does not configure", tree)
         self.assertEqual(sorted(tree.rglob("*")), before)
+
+
+class LinkingTest(StandInTest):
+    """Programs, linked by stand-ins for compiler and linker."""
+
+    def built_by(self, *arguments):
+        """The programs that it says it has built."""
+        status, output = self.lane(*arguments)
+        self.assertEqual(status, 0, output)
+        return [ROOT / line for line in output.splitlines() if "/wakefuzz" in line and not line.startswith("tools/")]
+
+    # ---- two at a time
+
+    def start_linking(self, *arguments):
+        """The tool while its first link is at work, as it is until there is a file 'go'; the process of that."""
+        (self.folder / "pause").touch()
+        (self.folder / "go").unlink(missing_ok=True)
+        ready = self.ready_pipe()
+        tool = self.start(*arguments)
+        with open(ready, encoding="ascii") as pipe:
+            return tool, int(pipe.read())
+
+    def waits_for(self, tool, lock):
+        for line in tool.stdout:
+            if line.startswith("tools/qemu-lane: waiting for another build of"):
+                self.assertEqual(line.strip(), f"tools/qemu-lane: waiting for another build of {lock}")
+                return
+        self.fail("it does not wait")
+
+    def test_two_link_one_after_the_other(self):
+        tree = self.linking_tree()
+        for flavour, points in (("native", []), ("plain", []), ("plain", ["--points", "block/graph-lock.c:1"])):
+            arguments = (tree, "--flavour", flavour, *points, "qemu_co_sleep")
+            with self.subTest(arguments[1:]):
+                self.built_by(*arguments)
+                first, _ = self.start_linking(*arguments)
+                following = self.start(*arguments)
+                self.waits_for(following, f"qemu-10.2.2-{flavour}")
+                (self.folder / "go").touch()
+                for tool in (first, following):
+                    output, _ = tool.communicate(timeout=PATIENCE_S)
+                    self.assertEqual(tool.returncode, 0, output)
+
+    def test_a_linker_that_outlives_a_kill_is_waited_for(self):
+        arguments = (self.linking_tree(), "--flavour", "native", "qemu_co_sleep")
+        first, linker = self.start_linking(*arguments)
+        first.kill()
+        first.wait()
+        following = self.start(*arguments)
+        self.waits_for(following, "qemu-10.2.2-native")
+        self.assertTrue(self.at_work(linker))
+        (self.folder / "go").touch()
+        output, _ = following.communicate(timeout=PATIENCE_S)
+        self.assertEqual(following.returncode, 0, output)
+
+    def test_a_linker_does_not_outlive_an_interruption(self):
+        first, linker = self.start_linking(self.linking_tree(), "--flavour", "native", "qemu_co_sleep")
+        first.send_signal(signal.SIGTERM)
+        output, _ = first.communicate(timeout=PATIENCE_S)
+        self.assertEqual((first.returncode, output.splitlines()[-1]), (2, "tools/qemu-lane: interrupted"), output)
+        self.assertFalse(self.at_work(linker))
+        self.assertEqual([path for path in self.built() if path.endswith(".new")], [])
 
 
 # Its input: 0 good, 1 an assertion, 2 a null pointer, 3 what libc aborts for, 4 a fault inside of malloc(), whose lock is held.

@@ -176,7 +176,7 @@ def build_all(options, source, version, names):
     try:
         for flavour in options.flavour:
             place = qemubuild.build_objects(source, version, flavour, options.jobs, say)
-            qemubuild.link_targets(source, place, flavour, names, options.points)
+            qemubuild.link_targets(source, place, flavour, names, options.points, say)
             places.append((flavour, place))
             for target in names:
                 print(relative(qemubuild.program(place, target, flavour not in qemubuild.SIMULATED, options.points)))

@@ -6,6 +6,7 @@ sources.
 """
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -84,15 +85,19 @@ def parts(target):
     return found
 
 
+def _version(source):
+    try:
+        return (source / "VERSION").read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def check_source(text):
     """The folder as an absolute path, and its version. Raises CannotRun where it does not hold QEMU's sources."""
     source = pathlib.Path(text).resolve()
     if not source.is_dir():
         raise CannotRun(f"{text} is no folder; give the root of QEMU's sources (apt-get source qemu)")
-    try:
-        version = (source / "VERSION").read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        version = ""
+    version = _version(source)
     if not re.fullmatch(r"\d+\.\d+\.\d+\S*", version) or not (source / "configure").is_file():
         raise CannotRun(f"{text} does not hold QEMU's sources: no configure, or no version in VERSION")
     if not (source / PROGRAM_SOURCE).is_file() or not (source / "block" / "graph-lock.c").is_file():
@@ -140,13 +145,18 @@ def _version_of(command, environment=None):
     return (int(match[1]), int(match[2])) if match and status == 0 else ()
 
 
+@functools.cache
+def _has_new_meson():
+    return _version_of(["meson", "--version"]) >= MESON_LEAST
+
+
 def _environment(place):
     """
     For configure and ninja: the meson that is new enough, and no bytecode beside QEMU's scripts. Configuring asks the I/O tests for their list,
     and these make folders for tests: beside their sources, if nobody says where.
     """
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "TEST_DIR": f"{place}/scratch", "SOCK_DIR": f"{place}/scratch"}
-    if _version_of(["meson", "--version"]) >= MESON_LEAST:
+    if _has_new_meson():
         return environment
     environment["PYTHONPATH"] = str(MESON / "usr/lib/python3/dist-packages")
     environment["PATH"] = f"{MESON / 'usr/bin'}:{environment['PATH']}"
@@ -200,6 +210,11 @@ def _remove(place):
     shutil.rmtree(place, ignore_errors=True)
     if place.parent.is_dir() and not any(path.is_dir() for path in place.parent.iterdir()):
         shutil.rmtree(place.parent, ignore_errors=True)
+
+
+def _lock(version, flavour, say):
+    """Who compiles or links a version in a flavour has it."""
+    return build.build_lock(f"qemu-{version}-{flavour}", say)
 
 
 def _run(command, cwd, lock):
@@ -326,7 +341,7 @@ def build_objects(source, version, flavour, jobs, say):
     is not left behind; where we were killed in the middle, the next to come goes on, or begins again where configuring had not come to its end.
     """
     check_disk(BUILD)
-    with build.build_lock(f"qemu-{version}-{flavour}", say) as lock:
+    with _lock(version, flavour, say) as lock:
         place = folder(source, version, flavour)
         complete = place / OURS_FOLDER
         try:
@@ -349,17 +364,17 @@ def program(place, target, replay=False, points=()):
     return place / (POINTS_FOLDER if points else OURS_FOLDER) / _name(target, replay)
 
 
-def _must(command, place, failure):
-    status, output = call(command, cwd=place)
+def _must(command, place, failure, lock):
+    status, output = _run(command, place, lock)
     if status:
         check_disk(BUILD)
         raise CannotRun(f"{failure}:\n{last_lines(output, 25)}")
 
 
-def _compile(place, words, path, object_path):
+def _compile(place, words, path, object_path, lock):
     strict = ["-Werror"] if path.parent in (LANE, BOTH) else []  # the others are held to our own warnings
     _must([*words, *strict, f"-I{ROOT}", f"-I{ROOT / 'src'}", "-c", path, "-o", object_path], place,
-          f"{relative(path)} does not compile with this QEMU")
+          f"{relative(path)} does not compile with this QEMU", lock)
 
 
 def _runners(flavour):
@@ -386,7 +401,7 @@ def _archive_of(name, link):
     return None
 
 
-def _compile_with_points(source, place, ours, link, points, words):
+def _compile_with_points(source, place, ours, link, points, words, lock):
     """
     The files of these lines, and the list of the lines. Returns {object of the link: ours in its place}, and objects that are linked besides: what
     they define is taken from no archive any more.
@@ -399,14 +414,14 @@ def _compile_with_points(source, place, ours, link, points, words):
             raise CannotRun(f"--points: {file} is no part of what the lane links of this QEMU, or is linked from an archive that is taken as a whole")
         for number, (name, command) in enumerate(objects.items()):
             made = str(ours / f"{file.replace('/', '_')}.{number}.o")
-            _must([*command, *POINTS_WORDS, "-c", source / file, "-o", made], place, f"{file} does not compile with points")
+            _must([*command, *POINTS_WORDS, "-c", source / file, "-o", made], place, f"{file} does not compile with points", lock)
             if name in link:
                 replaced[name] = made
             else:
                 added.append(made)
     table.write_text('#include "fuzz/plain_access.h"\nconst PlainLines wakefuzz_plain_lines[] = {\n' +
                      "".join(f'    {{ "{file}", {{ {first}, {last} }} }},\n' for file, first, last in points) + "    { 0 }\n};\n", "utf-8")
-    _compile(place, words, table, ours / "points.o")
+    _compile(place, words, table, ours / "points.o", lock)
     return replaced, [*added, ours / "points.o"]
 
 
@@ -420,53 +435,57 @@ def _check_for_accesses(ours, target):
         raise CannotRun(f"{target} with these points does not run (status {status}):\n{last_lines(output, 5)}".rstrip())
 
 
-def link_targets(source, place, flavour, names, points=()):
+def link_targets(source, place, flavour, names, points=(), say=lambda text: None):
     """
     Link the programs of each target; all or none of a target are there afterwards. With points they take the place of those of another choice of
-    lines, all at once when they are complete.
+    lines, all at once when they are complete. Nobody compiles in that folder meanwhile.
     """
-    if not points:
-        _link_targets(source, place, flavour, names, (), place / OURS_FOLDER)
-        return
-    with build.build_lock(f"qemu-{place.parent.name}-{flavour}-points"):
-        new = place / f"{POINTS_FOLDER}.new"
-        try:
-            shutil.rmtree(new, ignore_errors=True)  # of one that was killed
-            new.mkdir()
-            _link_targets(source, place, flavour, names, points, new)
-            _check_for_accesses(new, names[0])
-            shutil.rmtree(place / POINTS_FOLDER, ignore_errors=True)
-            new.rename(place / POINTS_FOLDER)
-        except BaseException:
-            shutil.rmtree(new, ignore_errors=True)
-            raise
+    with _lock(_version(source), flavour, say) as lock:
+        if points:
+            _link_with_points(source, place, flavour, names, points, lock)
+        else:
+            _link_targets(source, place, flavour, names, (), place / OURS_FOLDER, lock)
 
 
-def _link_targets(source, place, flavour, names, points, ours):
+def _link_with_points(source, place, flavour, names, points, lock):
+    new = place / f"{POINTS_FOLDER}.new"
+    try:
+        shutil.rmtree(new, ignore_errors=True)  # of one that was killed
+        new.mkdir()
+        _link_targets(source, place, flavour, names, points, new, lock)
+        _check_for_accesses(new, names[0])
+        shutil.rmtree(place / POINTS_FOLDER, ignore_errors=True)
+        new.rename(place / POINTS_FOLDER)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+def _link_targets(source, place, flavour, names, points, ours, lock):
     runners, libraries = _runners(flavour), our_libraries(flavour) if flavour in SIMULATED else []
     words, link = _compile_command(source, place), _link_command(place)
     words += OURS_WORDS.get(flavour, [])
     bare = [word for word in words if not word.startswith("-fsanitize")]  # what watches is never instrumented
     bare.append(f'-DLANE_SOURCE="{source}"')
-    replaced, added = _compile_with_points(source, place, ours, link, points, bare) if points else ({}, [])
+    replaced, added = _compile_with_points(source, place, ours, link, points, bare, lock) if points else ({}, [])
     libraries = [*added, *libraries]
     for path in sorted(set().union(*runners.values())):
-        _compile(place, bare, path, ours / f"{path.stem}.o")
+        _compile(place, bare, path, ours / f"{path.stem}.o", lock)
     for path in sorted(set().union(*(parts(target) for target in names))):
-        _compile(place, words, path, ours / f"{path.stem}.o")
+        _compile(place, words, path, ours / f"{path.stem}.o", lock)
     main_object = next(word for word in link if word.endswith("qemu-storage-daemon.c.o"))
     daemon = replaced.pop(main_object, main_object)
     link = [replaced.get(word, word) for word in link]
     _must(["objcopy", "--redefine-sym", "main=storage_daemon_main", place / daemon, ours / "daemon.o"], place,
-          f"the main() of {PROGRAM} cannot be put aside")
+          f"the main() of {PROGRAM} cannot be put aside", lock)
     for target in names:
-        _compile(place, words, source_of(target), ours / f"{target}.o")
+        _compile(place, words, source_of(target), ours / f"{target}.o", lock)
         made = {replay: ours / _name(target, replay) for replay in runners}
         try:
             for replay, sources in runners.items():
                 objects = [ours / f"{path.stem}.o" for path in (*sources, *sorted(parts(target)), source_of(target))]
                 _must(_our_link(link, main_object, [ours / "daemon.o", *objects, *libraries], f"{made[replay]}.new", flavour, replay), place,
-                      f"{target} does not link with this QEMU")
+                      f"{target} does not link with this QEMU", lock)
             for path in made.values():
                 os.replace(f"{path}.new", path)
         finally:
