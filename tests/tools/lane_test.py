@@ -428,6 +428,54 @@ class LinkingTest(StandInTest):
         self.assertEqual(status, 0, output)
         return [ROOT / line for line in output.splitlines() if "/wakefuzz" in line and not line.startswith("tools/")]
 
+    # ---- what is there already
+
+    def test_what_is_linked_again_as_it_was_is_not_touched(self):
+        tree = self.linking_tree()
+        for points in ([], ["--points", "block/graph-lock.c:1"]):
+            with self.subTest(points):
+                [program] = self.built_by(tree, *points, "qemu_co_sleep")
+                files = [program, program.with_name("qemu_co_sleep-replay")]
+                before = [(path.stat().st_ino, path.stat().st_mtime_ns) for path in files]
+                self.built_by(tree, *points, "qemu_co_sleep")
+                self.assertEqual([(path.stat().st_ino, path.stat().st_mtime_ns) for path in files], before)
+        (self.folder / "program").write_text("#!/bin/sh\n# another\n", "ascii")
+        self.built_by(tree, *points, "qemu_co_sleep")
+        for path in files:
+            self.assertEqual(path.read_text("ascii"), "#!/bin/sh\n# another\n")
+
+    def test_of_another_choice_of_lines_only_what_the_lane_made_goes(self):
+        tree = self.linking_tree()
+        [program] = self.built_by(tree, "--points", "block/graph-lock.c:1", "qemu_monitor")
+        (program.parent / "crash-of-a-hunt").write_bytes(b"input")
+        (program.parent / "corpus").mkdir()
+        self.assertTrue(program.exists())
+        (self.folder / "program").write_text("#!/bin/sh\n# another\n", "ascii")
+        self.built_by(tree, "--points", "block/graph-lock.c:2", "qemu_co_sleep")
+        there = {path.name for path in program.parent.iterdir()}
+        self.assertLessEqual({"crash-of-a-hunt", "corpus", "qemu_co_sleep", "qemu_co_sleep-replay"}, there)
+        self.assertEqual({name for name in there if name.startswith("qemu_monitor")}, set())
+        self.assertIn("{ 2, 2 }", (program.parent / "points.c").read_text("ascii"))
+
+    def test_starts_are_of_the_programs_that_were_linked_for_them(self):
+        finds = "case $1 in -seed=*) ;; *) exit 0; esac\n"
+        waits = f"test -e {self.folder}/go || echo $$ >{self.folder}/ready\nuntil test -e {self.folder}/go; do sleep 0.1; done\n"
+        says = "sed -n 's/^# /panic: /p' $0; exit 1"
+        tree = self.linking_tree(f"{finds}{waits}{says}\n# assertion: of the first choice")
+        ready = self.ready_pipe()
+        first = self.start(tree, "--points", "block/graph-lock.c:1", "--starts", "2", "--jobs", "1", "qemu_co_sleep")
+        with open(ready, encoding="ascii") as pipe:
+            pipe.read()
+        (self.folder / "program").write_text(f"#!/bin/sh\n{says}\n# assertion: of the second choice\n", "ascii")
+        self.built_by(tree, "--points", "block/graph-lock.c:2", "qemu_co_sleep")
+        (self.folder / "go").touch()
+        output, _ = first.communicate(timeout=PATIENCE_S)
+        self.assertIn(" 2/2 ", output)
+        self.assertIn("of the first choice", output)
+        self.assertNotIn("of the second choice", output)
+        self.assertEqual(first.returncode, 0)
+        self.assertEqual(list(self.build.glob("wakefuzz-*")), [])
+
     # ---- two at a time
 
     def start_linking(self, *arguments):

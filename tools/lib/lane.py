@@ -6,10 +6,10 @@ find is not judged.
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
 import re
-import shutil
 import signal
 import statistics
 import sys
@@ -113,30 +113,25 @@ def row(target, flavour, starts):
             figure(statistics.median, inside, show.seconds), max(map(sentence, good), key=list(map(sentence, good)).count) if good else "-")
 
 
-def start_all(options, places, names, progress):
+def start_all(options, flavours, names, kept, progress):
     """Rows of starts from an empty corpus, and whether each found something."""
     rows, complete = [], True
-    folder = tempfile.mkdtemp(prefix="wakefuzz-")
-    try:
-        for flavour, place in places:
-            for target in names:
-                program = qemubuild.program(place, target, points=options.points)
-                wanted = [(target, program, seed) for seed in range(1, options.starts + 1)]
-                starts = detection.run_starts(wanted, options.time, options.jobs, folder, start_class=LaneStart)
-                rows.append(row(target, flavour, starts))
-                complete = complete and all(start.right() for start in starts)
-                progress.say(f"{target} {flavour}: {rows[-1][2]}, {rows[-1][3]}")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    for flavour in flavours:
+        for target in names:
+            wanted = [(target, kept / flavour / target, seed) for seed in range(1, options.starts + 1)]
+            starts = detection.run_starts(wanted, options.time, options.jobs, kept, start_class=LaneStart)
+            rows.append(row(target, flavour, starts))
+            complete = complete and all(start.right() for start in starts)
+            progress.say(f"{target} {flavour}: {rows[-1][2]}, {rows[-1][3]}")
     return rows, complete
 
 
-def stress_all(options, place, names, progress):
+def stress_all(options, names, kept, progress):
     """Rows of starts on real threads. The stacks of the first thing that each target shows are printed."""
     rows = []
     with stress.stressed(options.stressors) as folder:
         for target in names:
-            program = qemubuild.program(place, target, replay=True)
+            program = kept / "native" / f"{target}-replay"
             starts = [stress.run_start(program, seed, options.time, options.hang, folder) for seed in range(1, options.starts + 1)]
             rows.append((target, *stress.row("native", starts, options.hang)))
             progress.say("  ".join(map(str, rows[-1])))
@@ -153,14 +148,14 @@ def print_tables(options, tables):
             raise CannotRun(f"cannot write {options.markdown}: {error.strerror}") from error
 
 
-def run_starts(options, places, names):
+def run_starts(options, names, kept):
     tables, complete, progress = [], True, show.Progress(sys.stderr)
-    simulated = [(flavour, place) for flavour, place in places if flavour in qemubuild.SIMULATED]
+    simulated = [flavour for flavour in options.flavour if flavour in qemubuild.SIMULATED]
     if simulated:
-        rows, complete = start_all(options, simulated, names, progress)
+        rows, complete = start_all(options, simulated, names, kept, progress)
         tables.append((HEADS, rows, RIGHT))
-    if len(simulated) < len(places):
-        rows = stress_all(options, dict(places)["native"], names, progress)
+    if len(simulated) < len(options.flavour):
+        rows = stress_all(options, names, kept, progress)
         tables.append((("target", *stress.HEADS), rows, [column + 1 for column in stress.RIGHT]))
     print_tables(options, tables)
     return 0 if complete else 1
@@ -170,20 +165,36 @@ def say(text):
     print(f"tools/qemu-lane: {text}", file=sys.stderr, flush=True)
 
 
-def build_all(options, source, version, names):
-    """[(flavour, its folder)]"""
-    places = []
+@contextlib.contextmanager
+def building():
+    """What goes wrong with files here is one line."""
     try:
-        for flavour in options.flavour:
-            place = qemubuild.build_objects(source, version, flavour, options.jobs, say)
-            qemubuild.link_targets(source, place, flavour, names, options.points, say)
-            places.append((flavour, place))
-            for target in names:
-                print(relative(qemubuild.program(place, target, flavour not in qemubuild.SIMULATED, options.points)))
+        yield
     except OSError as error:
         check_disk(BUILD)
         raise CannotRun(f"cannot build in {BUILD}: {error.strerror} ({error.filename})") from error
-    return places
+
+
+@contextlib.contextmanager
+def folder_for_starts():
+    """On the disk of the builds."""
+    with building():
+        BUILD.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix="wakefuzz-", dir=BUILD, ignore_cleanup_errors=True)
+    with folder:
+        yield pathlib.Path(folder.name)
+
+
+def build_all(options, source, version, names, kept):
+    """kept: where the programs are as well, as FLAVOUR/PROGRAM, for starts: others may take their places meanwhile; or None."""
+    with building():
+        for flavour in options.flavour:
+            place = qemubuild.build_objects(source, version, flavour, options.jobs, say)
+            if kept:
+                (kept / flavour).mkdir()
+            qemubuild.link_targets(source, place, flavour, names, options.points, say, kept and kept / flavour)
+            for target in names:
+                print(relative(qemubuild.program(place, target, flavour not in qemubuild.SIMULATED, options.points)))
 
 
 def interrupt(signal_number, frame):
@@ -209,8 +220,12 @@ def main(arguments):
         raise CannotRun(f"QEMU {version} has nothing that the lane attacks")
     build.ensure_setup()
     qemubuild.check_needs()
-    places = build_all(options, source, version, names)
-    return run_starts(options, places, names) if options.starts else 0
+    if not options.starts:
+        build_all(options, source, version, names, None)
+        return 0
+    with folder_for_starts() as kept:
+        build_all(options, source, version, names, kept)
+        return run_starts(options, names, kept)
 
 
 if __name__ == "__main__":

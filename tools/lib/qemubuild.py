@@ -6,6 +6,7 @@ sources.
 """
 
 import contextlib
+import filecmp
 import functools
 import json
 import os
@@ -435,16 +436,44 @@ def _check_for_accesses(ours, target):
         raise CannotRun(f"{target} with these points does not run (status {status}):\n{last_lines(output, 5)}".rstrip())
 
 
-def link_targets(source, place, flavour, names, points=(), say=lambda text: None):
+def link_targets(source, place, flavour, names, points=(), say=lambda text: None, kept=None):
     """
     Link the programs of each target; all or none of a target are there afterwards. With points they take the place of those of another choice of
-    lines, all at once when they are complete. Nobody compiles in that folder meanwhile.
+    lines, all at once when they are complete. Nobody compiles in that folder meanwhile. kept: a folder where these programs are as well, whoever
+    links others.
     """
     with _lock(_version(source), flavour, say) as lock:
         if points:
             _link_with_points(source, place, flavour, names, points, lock)
         else:
             _link_targets(source, place, flavour, names, (), place / OURS_FOLDER, lock)
+        if kept:
+            for target in names:
+                for replay in _runners(flavour):
+                    _link_or_copy(program(place, target, replay, points), kept / _name(target, replay))
+
+
+def _link_or_copy(path, other):
+    try:
+        other.hardlink_to(path)
+    except OSError:
+        shutil.copy2(path, other)
+
+
+def _is_same(path, other):
+    return other.exists() and filecmp.cmp(path, other, shallow=False)
+
+
+def _replace_points(new, old):
+    """The old choice is gone before the first program of the new one is there. What is the same is not touched, and what is not ours neither."""
+    ours = {"points.c", *(_name(target, replay) for target in targets() + both_targets() for replay in (False, True))}
+    old.mkdir(exist_ok=True)
+    for path in old.iterdir():
+        if (path.name in ours or path.suffix == ".o") and not ((new / path.name).exists() and _is_same(new / path.name, path)):
+            path.unlink()
+    for path in new.iterdir():
+        if not (old / path.name).exists():
+            path.rename(old / path.name)
 
 
 def _link_with_points(source, place, flavour, names, points, lock):
@@ -454,11 +483,9 @@ def _link_with_points(source, place, flavour, names, points, lock):
         new.mkdir()
         _link_targets(source, place, flavour, names, points, new, lock)
         _check_for_accesses(new, names[0])
-        shutil.rmtree(place / POINTS_FOLDER, ignore_errors=True)
-        new.rename(place / POINTS_FOLDER)
-    except BaseException:
+        _replace_points(new, place / POINTS_FOLDER)
+    finally:
         shutil.rmtree(new, ignore_errors=True)
-        raise
 
 
 def _link_targets(source, place, flavour, names, points, ours, lock):
@@ -487,7 +514,8 @@ def _link_targets(source, place, flavour, names, points, ours, lock):
                 _must(_our_link(link, main_object, [ours / "daemon.o", *objects, *libraries], f"{made[replay]}.new", flavour, replay), place,
                       f"{target} does not link with this QEMU", lock)
             for path in made.values():
-                os.replace(f"{path}.new", path)
+                if not _is_same(f"{path}.new", path):  # whoever runs the old one reads its debug information there
+                    os.replace(f"{path}.new", path)
         finally:
             for path in made.values():
                 pathlib.Path(f"{path}.new").unlink(missing_ok=True)
