@@ -411,6 +411,13 @@ class LaneTest(StandInTest):
         self.assertIn("was configured with other options, or not to its end: it is made anew", self.refused("does not configure", tree))
         self.assertEqual(self.built(), ["qemu"])
 
+    def test_what_the_users_shell_says_of_compilers_is_not_for_this_build(self):
+        self.shim("meson", "echo 1.7.0")
+        for name in ("CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "CC", "CXX", "AR", "LD", "NM", "OBJCOPY", "RANLIB", "CC_LD"):
+            self.environment[name] = "of-the-shell"
+        output = self.refused("does not configure: ERROR: nothing", self.tree(configure="env | grep of-the-shell || echo ERROR: nothing; exit 1"))
+        self.assertNotIn("of-the-shell", output)
+
     def test_the_sources_are_not_written_to(self):
         self.shim("meson", "echo 1.7.0")
         tree = self.tree(configure="touch here; exit 1")

@@ -39,6 +39,9 @@ PROGRAM_SOURCE = "storage-daemon/qemu-storage-daemon.c"
 CONFIGURE = ("--disable-system", "--disable-user", "--enable-tools", "--disable-docs", "--disable-download", "--without-default-features",
              "--enable-linux-aio", "--disable-install-blobs", "--disable-werror")
 FEATURES = ("vhost-user", "vhost-user-blk-server", "vmdk")  # what targets need beyond that, where a tree has it
+# What configure and meson take from the environment, and keep.
+TOOLS_VARIABLES = {"CC", "CXX", "OBJCC", "CC_LD", "CXX_LD", "OBJC_LD", "AR", "AS", "CCAS", "LD", "NM", "OBJCOPY", "RANLIB", "READELF", "STRIP",
+                   "CFLAGS", "CXXFLAGS", "CPPFLAGS", "OBJCFLAGS", "LDFLAGS"}
 OPTIONS = "scripts/meson-buildoptions.sh"  # what its configure knows
 PART = re.compile(r'^#include "fuzz/(qemu/scenario\w*|both/both)\.h"', re.MULTILINE)
 NEEDS = re.compile(r"^ \* Needs: (.*)$", re.MULTILINE)
@@ -154,9 +157,10 @@ def _has_new_meson():
 def _environment(place):
     """
     For configure and ninja: the meson that is new enough, and no bytecode beside QEMU's scripts. Configuring asks the I/O tests for their list,
-    and these make folders for tests: beside their sources, if nobody says where.
+    and these make folders for tests: beside their sources, if nobody says where. What the user's shell says of compilers is not for this build.
     """
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "TEST_DIR": f"{place}/scratch", "SOCK_DIR": f"{place}/scratch"}
+    environment = {name: value for name, value in os.environ.items() if name not in TOOLS_VARIABLES}
+    environment |= {"PYTHONDONTWRITEBYTECODE": "1", "TEST_DIR": f"{place}/scratch", "SOCK_DIR": f"{place}/scratch"}
     if _has_new_meson():
         return environment
     environment["PYTHONPATH"] = str(MESON / "usr/lib/python3/dist-packages")
