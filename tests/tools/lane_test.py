@@ -36,6 +36,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     -o) output=$2; shift ;;
     -c) object=yes ;;
+    *.o) test -e "$1" || { echo "no $1"; exit 1; } ;;
     esac
     shift
 done
@@ -101,7 +102,8 @@ class StandInTest(unittest.TestCase):
         (parts / "compile_commands.json").write_text(json.dumps([
             {"file": str(path), "output": name, "command": f"{compiler} -c {path} -o {name}"} for name, path in files.items()]), "ascii")
         (parts / "build.ninja").write_text(
-            f"rule cc\n command = {compiler} -c $in -o $out\nrule ld\n command = {compiler} -o $out $in\nbuild build.ninja: phony\n" +
+            f"rule cc\n command = {compiler} -c $in -o $out\nrule ld\n command = {compiler} -o $out $in\n"
+            f"rule again\n command = cp $in $out\n generator = 1\nbuild build.ninja: again {parts}/build.ninja\n" +
             "".join(f"build {name}: cc {path}\n" for name, path in files.items()) +
             f"build {qemubuild.PROGRAM}: ld {' '.join(files)}\n", "ascii")
         return tree
@@ -434,6 +436,16 @@ class LinkingTest(StandInTest):
         status, output = self.lane(*arguments)
         self.assertEqual(status, 0, output)
         return [ROOT / line for line in output.splitlines() if "/wakefuzz" in line and not line.startswith("tools/")]
+
+    def test_a_source_file_that_is_new_is_compiled_and_linked_at_once(self):
+        tree = self.linking_tree()
+        self.built_by(tree, "--flavour", "native", "qemu_co_sleep")
+        rules = self.folder / "parts/build.ninja"
+        text = rules.read_text("ascii").replace(f": ld a.o {DAEMON_OBJECT}", f": ld b.o {DAEMON_OBJECT}").replace("build a.o:", "build b.o:")
+        self.assertIn("ld b.o", text)
+        rules.write_text(text, "ascii")
+        self.built_by(tree, "--flavour", "native", "qemu_co_sleep")
+        self.assertIn("qemu/10.2.2/native/b.o", self.built())
 
     # ---- what is there already
 

@@ -332,6 +332,7 @@ def _make_objects(source, version, place, flavour, jobs, lock, say):
         _configure(source, place, flavour, options, lock)
     if flavour in SIMULATED:
         _put_headers(place)
+    _run(["ninja", "-C", place, "build.ninja"], place, lock)  # the sources may have others now; where this fails, so does what follows, and says why
     inputs = [word for word in _link_command(place) if word.endswith((".o", ".a", ".fa")) and not word.startswith(("-", "/"))]
     say(f"compiling QEMU {version}, {flavour}: {len(inputs)} inputs of the storage daemon")
     status, output = _run(["ninja", "-C", place, "-j", jobs, *inputs], place, lock)
