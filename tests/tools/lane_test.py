@@ -447,6 +447,24 @@ class LinkingTest(StandInTest):
         self.built_by(tree, "--flavour", "native", "qemu_co_sleep")
         self.assertIn("qemu/10.2.2/native/b.o", self.built())
 
+    # ---- what programs with points do with the empty input
+
+    def test_points_are_for_programs_that_find_something_in_the_empty_input(self):
+        tree = self.linking_tree()
+        for end in ("echo 'panic: assertion: no'; kill -ABRT $$", "echo 'SUMMARY: AddressSanitizer: heap-use-after-free'; exit 1",
+                    "echo 'wakefuzz: the execution was ended by signal 11'; kill -ABRT $$", "echo '/dev/null verdict=assertion hash=0'; exit 1"):
+            with self.subTest(end):
+                (self.folder / "program").write_text(f"#!/bin/sh\n{end}\n", "ascii")
+                self.built_by(tree, "--points", "block/graph-lock.c:1", "qemu_co_sleep")
+
+    def test_points_are_not_for_programs_that_do_not_run(self):
+        tree = self.linking_tree()
+        for end, status in (("echo no library; exit 127", 127), ("echo 'panic: usage'; exit 2", 2), ("kill -KILL $$", -9)):
+            with self.subTest(end):
+                (self.folder / "program").write_text(f"#!/bin/sh\n{end}\n", "ascii")
+                self.refused(f"qemu_co_sleep with these points does not run (status {status})", tree,
+                             "--points", "block/graph-lock.c:1", "qemu_co_sleep")
+
     # ---- what is there already
 
     def test_what_is_linked_again_as_it_was_is_not_touched(self):

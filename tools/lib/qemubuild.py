@@ -45,6 +45,7 @@ TOOLS_VARIABLES = {"CC", "CXX", "OBJCC", "CC_LD", "CXX_LD", "OBJC_LD", "AR", "AS
 OPTIONS = "scripts/meson-buildoptions.sh"  # what its configure knows
 PART = re.compile(r'^#include "fuzz/(qemu/scenario\w*|both/both)\.h"', re.MULTILINE)
 NEEDS = re.compile(r"^ \* Needs: (.*)$", re.MULTILINE)
+ENDED = re.compile(r" verdict=[a-z-]+ |^SUMMARY: |^panic: |^wakefuzz: the execution was ended by signal", re.MULTILINE)  # an execution, not a program
 AGREES = re.compile(r"^ \* Agrees: (.*)$", re.MULTILINE)
 OUR_HEADERS = "wakefuzz-include"
 CONFIGURED = "wakefuzz-configured"  # in a build of QEMU's: with which options
@@ -437,7 +438,7 @@ def _check_for_accesses(ours, target):
     said = re.search(r"^wakefuzz: ((?:no point at|more than \d+ plain accesses).*)$", output, re.MULTILINE)
     if said:
         raise CannotRun(f"--points: {said[1]}")
-    if status not in (0, 1):
+    if status == 2 or (status != 0 and not ENDED.search(output)):
         raise CannotRun(f"{target} with these points does not run (status {status}):\n{last_lines(output, 5)}".rstrip())
 
 
