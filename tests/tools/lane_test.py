@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "lib"))
@@ -420,6 +421,19 @@ class LaneTest(StandInTest):
         output = self.refused("does not configure: ERROR: nothing", self.tree(configure="env | grep of-the-shell || echo ERROR: nothing; exit 1"))
         self.assertNotIn("of-the-shell", output)
 
+    def test_a_path_that_is_no_text_leaves_nothing_and_takes_no_folder(self):
+        self.shim("meson", "echo 1.7.0")
+        tree = self.tree(os.fsdecode(b"tr\xe9e"), configure="exit 1")
+        self.refused("does not configure", tree)
+        self.assertEqual(self.built(), ["qemu"])
+
+    def test_an_empty_name_of_a_tree_is_nobodys(self):
+        self.shim("meson", "echo 1.7.0")
+        (self.build / "qemu/10.2.2").mkdir(parents=True)
+        (self.build / "qemu/10.2.2/source").touch()
+        self.assertIn("/10.2.2/plain", self.refused("does not configure", self.tree(configure="echo ERROR: $PWD; exit 1")))
+        self.assertEqual(self.built(), ["qemu"])
+
     def test_the_sources_are_not_written_to(self):
         self.shim("meson", "echo 1.7.0")
         tree = self.tree(configure="touch here; exit 1")
@@ -464,6 +478,31 @@ class LinkingTest(StandInTest):
                 (self.folder / "program").write_text(f"#!/bin/sh\n{end}\n", "ascii")
                 self.refused(f"qemu_co_sleep with these points does not run (status {status})", tree,
                              "--points", "block/graph-lock.c:1", "qemu_co_sleep")
+
+    # ---- whose a folder is
+
+    def test_objects_of_nobody_knows_which_tree_are_made_anew(self):
+        tree = self.linking_tree()
+        self.built_by(tree, "--flavour", "native", "qemu_co_sleep")
+        for owner in (b"", None):
+            with self.subTest(owner):
+                (self.build / "qemu/10.2.2/source").unlink()
+                if owner is not None:
+                    (self.build / "qemu/10.2.2/source").write_bytes(owner)
+                status, output = self.lane(tree, "--flavour", "native", "qemu_co_sleep")
+                self.assertEqual(status, 0, output)
+                self.assertIn("native was configured with other options, or not to its end: it is made anew", output)
+                self.assertEqual((self.build / "qemu/10.2.2/source").read_bytes(), os.fsencode(tree))
+        status, output = self.lane(tree, "--flavour", "native", "qemu_co_sleep")
+        self.assertNotIn("anew", output)
+
+    def test_a_flavour_that_fails_leaves_the_folder_to_another_that_begins(self):
+        with unittest.mock.patch.object(qemubuild, "QEMU", self.build / "qemu"), unittest.mock.patch.object(qemubuild.build, "BUILD", self.build):
+            source = self.folder / "tree"
+            plain, asan = (qemubuild.folder(source, "10.2.2", flavour) for flavour in ("plain", "asan"))
+            qemubuild._remove(asan)
+            self.assertEqual(qemubuild.folder(self.folder / "other", "10.2.2", "plain").parent.name, "10.2.2-2")
+            self.assertEqual(qemubuild.folder(source, "10.2.2", "plain"), plain)
 
     # ---- what is there already
 

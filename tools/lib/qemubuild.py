@@ -197,25 +197,58 @@ def _python():
 
 # ---- QEMU's own objects
 
+def _folders_lock():
+    """Who makes or takes away a folder of a tree or of a flavour has it: a folder stands beside the name of its tree, or not at all."""
+    return build.build_lock("qemu-folders")
+
+
 def folder(source, version, flavour):
-    """Where this tree is built. Two trees of one version have a folder each."""
-    for number in range(1, 1000):
-        place = QEMU / (version if number == 1 else f"{version}-{number}")
-        try:
-            if (place / "source").read_text("utf-8") == str(source):
+    """Where this tree is built; it is there afterwards, empty if it was not there. Two trees of one version have one each."""
+    name = os.fsencode(source)
+    with _folders_lock():
+        for number in range(1, 1000):
+            place = QEMU / (version if number == 1 else f"{version}-{number}")
+            owner = (place / "source").read_bytes() if (place / "source").exists() else b""
+            if owner in (name, b""):
+                if not owner:
+                    _claim(place, name)
+                (place / flavour).mkdir(exist_ok=True)
                 return place / flavour
-        except FileNotFoundError:
-            place.mkdir(parents=True, exist_ok=True)
-            (place / "source").write_text(str(source), "utf-8")
-            return place / flavour
     raise CannotRun(f"{QEMU} is full of builds of QEMU {version}")
 
 
+def _claim(place, name):
+    """A folder that is nobody's becomes this tree's. Whose objects are in it is not known: they are made anew."""
+    place.mkdir(parents=True, exist_ok=True)
+    new = place / "source.new"
+    try:
+        for configured in place.glob(f"*/{CONFIGURED}"):
+            configured.unlink()
+        new.write_bytes(name)
+        new.replace(place / "source")
+    except BaseException:
+        new.unlink(missing_ok=True)
+        _remove_if_bare(place)
+        raise
+
+
+def _remove_if_bare(place):
+    """Of a tree, where no flavour is in it."""
+    if place.is_dir() and not any(path.is_dir() for path in place.iterdir()):
+        shutil.rmtree(place, ignore_errors=True)
+
+
 def _remove(place):
-    """A folder that is not complete, and that of its version where no other flavour is in it."""
-    shutil.rmtree(place, ignore_errors=True)
-    if place.parent.is_dir() and not any(path.is_dir() for path in place.parent.iterdir()):
-        shutil.rmtree(place.parent, ignore_errors=True)
+    """A folder that is not complete, and that of its tree where no other flavour is in it."""
+    with _folders_lock():
+        shutil.rmtree(place, ignore_errors=True)
+        _remove_if_bare(place.parent)
+
+
+def _empty(place):
+    with _folders_lock():
+        shutil.rmtree(place)
+        place.mkdir()
 
 
 def _lock(version, flavour, say):
@@ -271,7 +304,6 @@ def configure_options(source, place, flavour):
 
 
 def _configure(source, place, flavour, options, lock):
-    place.mkdir(parents=True)
     if flavour in SIMULATED:
         _put_headers(place)
     status, output = _run([source / "configure", *options], place, lock)
@@ -280,13 +312,13 @@ def _configure(source, place, flavour, options, lock):
         reason = re.findall(r"^(?:.*ERROR:.*|.*[Ee]rror: .*)$", output, re.MULTILINE)
         why = reason[-1].strip() if reason else f"exit status {status}"
         raise CannotRun(f"QEMU {source} does not configure: {why}\n{last_lines(output, 12)}".rstrip())
-    (place / CONFIGURED).write_text("\n".join(options), "utf-8")
+    (place / CONFIGURED).write_bytes(os.fsencode("\n".join(options)))
 
 
 def _is_configured(place, options):
     """With these options, and not with others, as by an older version of this file."""
     try:
-        return (place / CONFIGURED).read_text("utf-8") == "\n".join(options)
+        return (place / CONFIGURED).read_bytes() == os.fsencode("\n".join(options))
     except FileNotFoundError:
         return False
 
@@ -325,10 +357,10 @@ def _compile_command(source, place):
 
 def _make_objects(source, version, place, flavour, jobs, lock, say):
     options = configure_options(source, place, flavour)
-    if place.exists() and not _is_configured(place, options):
-        say(f"{relative(place)} was configured with other options, or not to its end: it is made anew")
-        shutil.rmtree(place)
-    if not place.exists():
+    if not _is_configured(place, options):
+        if any(place.iterdir()):
+            say(f"{relative(place)} was configured with other options, or not to its end: it is made anew")
+            _empty(place)
         say(f"configuring QEMU {version} in {relative(place)}")
         _configure(source, place, flavour, options, lock)
     if flavour in SIMULATED:
