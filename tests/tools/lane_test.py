@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import unittest.mock
 
@@ -478,6 +479,25 @@ class LinkingTest(StandInTest):
                 (self.folder / "program").write_text(f"#!/bin/sh\n{end}\n", "ascii")
                 self.refused(f"qemu_co_sleep with these points does not run (status {status})", tree,
                              "--points", "block/graph-lock.c:1", "qemu_co_sleep")
+
+    # ---- starts
+
+    def test_neither_stressors_nor_a_native_start_outlive_a_kill(self):
+        self.shim("stress-ng", f"echo $$ >{self.folder}/new && mv {self.folder}/new {self.folder}/stressor; exec sleep 600")
+        tree = self.linking_tree(f"until test -e {self.folder}/stressor; do sleep 0.1; done; echo $$ >{self.folder}/ready; exec sleep 600")
+        ready = self.ready_pipe()
+        tool = self.start(tree, "--flavour", "native", "--starts", "1", "qemu_co_sleep")
+        with open(ready, encoding="ascii") as pipe:
+            processes = [int(pipe.read()), int((self.folder / "stressor").read_text("ascii"))]
+        tool.kill()
+        tool.wait()
+        end = time.monotonic() + PATIENCE_S
+        while any(map(self.at_work, processes)) and time.monotonic() < end:
+            time.sleep(0.1)
+        left = [process for process in processes if self.at_work(process)]
+        for process in left:
+            os.kill(process, signal.SIGKILL)
+        self.assertEqual(left, [])
 
     # ---- whose a folder is
 

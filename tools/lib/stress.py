@@ -5,8 +5,10 @@ after another until something shows itself as a hang (nothing happens for some s
 
 import collections
 import contextlib
+import ctypes
 import os
 import re
+import signal
 import statistics
 import subprocess
 import tempfile
@@ -14,6 +16,7 @@ import time
 
 import show
 from common import BUILD, CannotRun, call, last_lines, relative
+from fuzzrun import PR_SET_PDEATHSIG
 
 HEADS = ("flavour", "found", "as", "runs", "seconds", "runs that found nothing", "runs a second")
 RIGHT = (1, 3, 4, 5, 6)
@@ -27,7 +30,14 @@ SLACK_S = 30  # beyond its time and a hang's, for a process that starts slowly o
 # TSan's first report ends the start; GLib's own allocator of slices hides its order from TSan, so malloc() takes its place.
 ENVIRONMENT = {"TSAN_OPTIONS": "halt_on_error=1:exitcode=66:detect_deadlocks=1", "G_SLICE": "always-malloc"}
 
+_libc = ctypes.CDLL(None)
+
 Start = collections.namedtuple("Start", "shown runs seconds output")  # shown: how something showed itself, None where nothing did
+
+
+def _in_child():
+    """Where we are killed, so is what runs on all CPUs."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -39,7 +49,7 @@ def stressed(stressors):
             yield folder
             return
         try:
-            stressor = subprocess.Popen(["stress-ng", "--quiet", "--cpu", str(stressors)], stdin=subprocess.DEVNULL)
+            stressor = subprocess.Popen(["stress-ng", "--quiet", "--cpu", str(stressors)], stdin=subprocess.DEVNULL, preexec_fn=_in_child)
         except OSError as error:
             raise CannotRun(f"cannot run stress-ng: {error.strerror}; tools/setup installs it") from error
         with stressor:
@@ -65,7 +75,7 @@ def run_start(program, seed, seconds, hang_s, folder):
     started = time.monotonic()
     try:
         status, output = call([program, "--stress", seconds, "--hang", hang_s, "--seed", seed], cwd=folder,
-                              env={**os.environ, **ENVIRONMENT}, timeout=seconds + hang_s + SLACK_S)
+                              env={**os.environ, **ENVIRONMENT}, timeout=seconds + hang_s + SLACK_S, preexec_fn=_in_child)
     except subprocess.TimeoutExpired as error:
         raise CannotRun(f"{relative(program)} --seed {seed} does not end, not even as a hang") from error
     return Start(*judge(program, status, output), time.monotonic() - started, output)
