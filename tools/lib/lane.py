@@ -218,7 +218,6 @@ def main(arguments):
             say(f"{target} is left out, as QEMU {version} has not what it attacks: {missing}")
     if not names:
         raise CannotRun(f"QEMU {version} has nothing that the lane attacks")
-    build.ensure_setup()
     qemubuild.check_needs()
     if not options.starts:
         build_all(options, source, version, names, None)

@@ -26,6 +26,12 @@ BOTH = ROOT / "fuzz" / "both"  # one source for the core and for QEMU
 QEMU = BUILD / "qemu"
 MESON = QEMU / "meson"  # where tools/setup --qemu puts a newer one
 MESON_LEAST = (1, 5)
+# What check_needs() looks for, each with its package.
+PROGRAMS = (("clang-19", "clang-19"), ("clang-22", "clang-22"), ("ld.lld-19", "lld-19"), ("llvm-symbolizer-19", "llvm-19"),
+            ("llvm-symbolizer-22", "llvm-22"), ("gcc", "gcc"), ("meson", "meson"), ("ninja", "ninja-build"), ("objcopy", "binutils"),
+            ("pkg-config", "pkg-config"))
+MODULES = (("glib-2.0", "libglib2.0-dev"), ("json-glib-1.0", "libjson-glib-dev"), ("zlib", "zlib1g-dev"), ("libdw", "libdw-dev"),
+           ("libelf", "libelf-dev"))
 FLAVOURS = ("plain", "asan", "tsan", "native")
 SIMULATED = ("plain", "asan", "tsan")  # native has real threads and the real kernel, and none of our headers
 
@@ -174,15 +180,27 @@ def compiler_of(flavour):
     return "clang-22" if flavour == "tsan" else "clang-19"
 
 
+def _works(command):
+    try:
+        return call(command)[0] == 0
+    except CannotRun:
+        return False
+
+
+def _has_fuzzer_runtime(compiler):
+    status, folder = call([compiler, "-print-resource-dir"])
+    return status == 0 and any(pathlib.Path(folder.strip()).glob("lib/*/libclang_rt.fuzzer*.a"))
+
+
 def check_needs():
-    """Raises CannotRun with all that is missing on this machine."""
-    missing = [f"{name} ({package})" for name, package in (("clang-19", "clang-19"), ("clang-22", "clang-22"), ("ninja", "ninja-build"),
-                                                           ("objcopy", "binutils")) if not shutil.which(name)]
-    missing += [f"{name} ({package})" for name, package in (("glib-2.0", "libglib2.0-dev"), ("zlib", "zlib1g-dev"))
-                if call(["pkg-config", "--exists", name])[0]]
+    """Raises CannotRun with all that is missing on this machine, for QEMU, for our own libraries and for what the programs report."""
+    missing = [f"{name} ({package})" for name, package in PROGRAMS if not shutil.which(name)]
+    missing += [f"{name} ({package})" for name, package in MODULES if not _works(["pkg-config", "--exists", name])]
+    missing += [f"{name}'s fuzzer runtime (libclang-rt-{name[-2:]}-dev)" for name in ("clang-19", "clang-22")
+                if shutil.which(name) and not _has_fuzzer_runtime(name)]
     if not pathlib.Path("/usr/include/libaio.h").exists():
         missing.append("libaio.h (libaio-dev)")
-    if call([_python(), "-c", "import venv, ensurepip"])[0]:
+    if not _works([_python(), "-c", "import venv, ensurepip"]):
         missing.append("python3's venv (python3-venv)")
     if not _version_of(["meson", "--version"], _environment(QEMU)) >= MESON_LEAST:
         missing.append(f"meson {MESON_LEAST[0]}.{MESON_LEAST[1]}")
