@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -70,6 +71,7 @@ class StandInTest(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wakefuzz-test-"))
         self.addCleanup(shutil.rmtree, self.folder)
+        self.tool, self.before = ROOT / "tools" / "qemu-lane", []
         self.build = self.folder / "build"
         self.shims = self.folder / "bin"
         self.shims.mkdir()
@@ -111,14 +113,21 @@ class StandInTest(unittest.TestCase):
             f"build {qemubuild.PROGRAM}: ld {' '.join(files)}\n", "ascii")
         return tree
 
-    def lane(self, *arguments):
-        done = subprocess.run([str(ROOT / "tools" / "qemu-lane"), *map(str, arguments)], env=self.environment, stdin=subprocess.DEVNULL,
-                              capture_output=True, encoding="utf-8", timeout=PATIENCE_S, check=False)
+    def lane(self, *arguments, **options):
+        done = subprocess.run([*self.before, str(self.tool), *map(str, arguments)], env=self.environment, stdin=subprocess.DEVNULL,
+                              capture_output=True, encoding="utf-8", timeout=PATIENCE_S, check=False, **options)
         return done.returncode, done.stdout + done.stderr
 
-    def refused(self, words, *arguments):
+    def as_a_user(self):
+        """What root may do by being root is not allowed to the tool any more."""
+        if os.geteuid() == 0:
+            self.before = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+            if subprocess.run([*self.before, "true"], check=False, stderr=subprocess.DEVNULL).returncode:
+                self.skipTest("root cannot give up what it may read here: setpriv fails")
+
+    def refused(self, words, *arguments, **options):
         """Exit status 2, and the last line that is not quoted output begins with the tool's name and says these words."""
-        status, output = self.lane(*arguments)
+        status, output = self.lane(*arguments, **options)
         said = [line for line in output.splitlines() if not line.startswith(" ")]
         self.assertEqual(status, 2, output)
         self.assertTrue(said[-1].startswith("tools/qemu-lane: "), output)
@@ -495,6 +504,24 @@ class LinkingTest(StandInTest):
                              "--points", "block/graph-lock.c:1", "qemu_co_sleep")
 
     # ---- starts
+
+    def test_a_program_that_does_not_run_is_no_start_that_found_nothing(self):
+        tree = self.linking_tree("echo 'FATAL: ThreadSanitizer: unexpected memory mapping' >&2; exit 66")
+        output = self.refused("qemu_co_sleep plain: exit status 66", tree, "--starts", "2", "qemu_co_sleep", "qemu_monitor")
+        self.assertIn("\n    FATAL: ThreadSanitizer: unexpected memory mapping\n", output)
+        self.assertRegex(output, r"\nqemu_co_sleep +plain +0/2 +exit status 66 ")  # nothing that was measured is lost
+        self.assertNotIn("qemu_monitor plain", output)
+
+    def test_a_start_that_finds_nothing_is_exit_status_1(self):
+        status, output = self.lane(self.linking_tree(), "--starts", "2", "qemu_co_sleep")
+        self.assertEqual(status, 1, output)
+        self.assertRegex(output, r"\nqemu_co_sleep +plain +0/2 +none ")
+
+    def test_more_at_once_than_there_may_be_files_is_one_line(self):
+        self.refused("cannot run 100 of qemu_co_sleep at once: Too many open files; give less than --jobs 100",
+                     self.linking_tree("exec sleep 600"), "--starts", "100", "--jobs", "100", "qemu_co_sleep",
+                     preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+        self.assertEqual(list(self.build.glob("wakefuzz-*")), [])
 
     def test_neither_stressors_nor_a_native_start_outlive_a_kill(self):
         self.shim("stress-ng", f"echo $$ >{self.folder}/new && mv {self.folder}/new {self.folder}/stressor; exec sleep 600")

@@ -104,7 +104,8 @@ def run_starts(wanted, seconds, jobs=2, folder=None, on_start_done=lambda start:
                     key.data.run.stop()
     finally:
         for key in list(selector.get_map().values()):
-            key.data.run.process.kill()
+            with key.data.run.process as process:  # it has ended, and its pipe is closed, before the folder is taken away
+                process.kill()
         if own:
             shutil.rmtree(own, ignore_errors=True)
     return done

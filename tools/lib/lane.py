@@ -20,7 +20,7 @@ import detection
 import qemubuild
 import show
 import stress
-from common import BUILD, CannotRun, check_disk, relative, run_main
+from common import BUILD, CannotRun, check_disk, last_lines, relative, run_main
 from fuzzrun import FuzzRun
 
 HEADS = ("target", "flavour", "found", "verdicts", "executions", "worst", "seconds", "worst", "in target", "who waits, who did not wake it")
@@ -86,6 +86,10 @@ class LaneStart(detection.Start):
     def right(self):
         return self.report is not None
 
+    def broken(self):
+        """It did not run to its end, and not because of what it found."""
+        return self.report is None and self.run.status != 0
+
 
 def sentence(start):
     match = re.match(r"panic: [a-z-]+: (.*)", start.report.summary or "")
@@ -113,17 +117,26 @@ def row(target, flavour, starts):
             figure(statistics.median, inside, show.seconds), max(map(sentence, good), key=list(map(sentence, good)).count) if good else "-")
 
 
+def starts_of(options, target, program, folder):
+    wanted = [(target, program, seed) for seed in range(1, options.starts + 1)]
+    try:
+        return detection.run_starts(wanted, options.time, options.jobs, folder, start_class=LaneStart)
+    except OSError as error:
+        raise CannotRun(f"cannot run {options.jobs} of {target} at once: {error.strerror}; give less than --jobs {options.jobs}") from error
+
+
 def start_all(options, flavours, names, kept, progress):
     """Rows of starts from an empty corpus, and whether each found something."""
     rows, complete = [], True
     for flavour in flavours:
         for target in names:
-            wanted = [(target, kept / flavour / target, seed) for seed in range(1, options.starts + 1)]
-            starts = detection.run_starts(wanted, options.time, options.jobs, kept, start_class=LaneStart)
+            starts = starts_of(options, target, kept / flavour / target, kept)
             rows.append(row(target, flavour, starts))
             complete = complete and all(start.right() for start in starts)
             progress.say(f"{target} {flavour}: {rows[-1][2]}, {rows[-1][3]}")
-    return rows, complete
+            for start in filter(LaneStart.broken, starts):
+                return rows, complete, f"{target} {flavour}: exit status {start.run.status}\n{last_lines(start.run.output(), 8)}".rstrip()
+    return rows, complete, None
 
 
 def stress_all(options, names, kept, progress):
@@ -149,15 +162,17 @@ def print_tables(options, tables):
 
 
 def run_starts(options, names, kept):
-    tables, complete, progress = [], True, show.Progress(sys.stderr)
+    tables, complete, broken, progress = [], True, None, show.Progress(sys.stderr)
     simulated = [flavour for flavour in options.flavour if flavour in qemubuild.SIMULATED]
     if simulated:
-        rows, complete = start_all(options, simulated, names, kept, progress)
+        rows, complete, broken = start_all(options, simulated, names, kept, progress)
         tables.append((HEADS, rows, RIGHT))
-    if len(simulated) < len(options.flavour):
+    if len(simulated) < len(options.flavour) and not broken:
         rows = stress_all(options, names, kept, progress)
         tables.append((("target", *stress.HEADS), rows, [column + 1 for column in stress.RIGHT]))
     print_tables(options, tables)
+    if broken:
+        raise CannotRun(broken)
     return 0 if complete else 1
 
 
