@@ -540,6 +540,16 @@ class LinkingTest(StandInTest):
             os.kill(process, signal.SIGKILL)
         self.assertEqual(left, [])
 
+    def test_nobody_who_reads_is_no_trouble_with_the_build(self):
+        self.environment["PYTHONUNBUFFERED"] = "1"
+        reader, writer = os.pipe()
+        os.close(reader)
+        with open(writer, "wb") as nobody:
+            done = subprocess.run([self.tool, self.linking_tree(), "--flavour", "native", "qemu_co_sleep"], env=self.environment,
+                                  stdin=subprocess.DEVNULL, stdout=nobody, stderr=subprocess.PIPE, encoding="utf-8", timeout=PATIENCE_S, check=False)
+        self.assertEqual(done.returncode, 2)
+        self.assertNotIn("cannot build", done.stderr)
+
     # ---- whose a folder is
 
     def test_objects_of_nobody_knows_which_tree_are_made_anew(self):

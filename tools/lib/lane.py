@@ -185,6 +185,8 @@ def building():
     """What goes wrong with files here is one line."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # nobody reads what we print
     except OSError as error:
         check_disk(BUILD)
         raise CannotRun(f"cannot build in {BUILD}: {error.strerror} ({error.filename})") from error
