@@ -194,6 +194,21 @@ class LaneTest(StandInTest):
     def test_starts_must_be_a_number(self):
         self.refused("'0' is not a whole number from 1", self.tree(), "--starts", "0")
 
+    # ---- where it is called from
+
+    def test_it_may_be_a_symbolic_link(self):
+        self.tool = self.folder / "link"
+        self.tool.symlink_to(ROOT / "tools" / "qemu-lane")
+        self.refused("SRC_DIR")
+
+    def test_it_finds_its_own_files_whatever_python_is_told(self):
+        self.environment["PYTHONSAFEPATH"] = "1"
+        self.refused("SRC_DIR")
+
+    def test_an_environment_may_be_as_good_as_empty(self):
+        self.environment = {"WAKEFUZZ_BUILD": str(self.build)}
+        self.refused("", self.tree(configure="exit 1"))
+
     def test_a_target_whose_code_this_version_has_not(self):
         files = {**FILES, "monitor/qmp.c": "another dispatcher"}
         self.refused("QEMU 10.2.2 has not what qemu_monitor attacks: nothing like 'qmp_dispatcher_co' in monitor/qmp.c",
@@ -539,6 +554,9 @@ class LinkingTest(StandInTest):
         for process in left:
             os.kill(process, signal.SIGKILL)
         self.assertEqual(left, [])
+
+    def test_a_target_that_is_named_twice_is_linked_once(self):
+        self.assertEqual(len(self.built_by(self.linking_tree(), "--flavour", "native", "qemu_co_sleep", "qemu_co_sleep")), 1)
 
     def test_nobody_who_reads_is_no_trouble_with_the_build(self):
         self.environment["PYTHONUNBUFFERED"] = "1"

@@ -65,6 +65,7 @@ def parse(arguments):
     parser.add_argument("--markdown", metavar="FILE", help="write the table there too")
     options = parser.parse_intermixed_args(arguments)  # targets may follow options
     options.flavour = list(dict.fromkeys(options.flavour or ["plain"]))
+    options.targets = list(dict.fromkeys(options.targets))
     build.check_names("flavour", options.flavour, list(qemubuild.FLAVOURS))
     build.check_names("target", options.targets, qemubuild.targets() + qemubuild.both_targets())
     if options.points and set(options.flavour) - set(qemubuild.POINTS_FLAVOURS):

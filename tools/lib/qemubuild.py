@@ -171,7 +171,7 @@ def _environment(place):
     if _has_new_meson():
         return environment
     environment["PYTHONPATH"] = str(MESON / "usr/lib/python3/dist-packages")
-    environment["PATH"] = f"{MESON / 'usr/bin'}:{environment['PATH']}"
+    environment["PATH"] = f"{MESON / 'usr/bin'}:{environment.get('PATH', os.defpath)}"
     return environment
 
 
