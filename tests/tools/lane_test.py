@@ -176,6 +176,16 @@ class LaneTest(StandInTest):
         (self.folder / "other").mkdir()
         self.refused("does not hold QEMU's sources", self.folder / "other")
 
+    def test_a_folder_that_cannot_be_read(self):
+        (self.folder / "circle").symlink_to("circle")
+        self.refused("circle cannot be read: Symlink loop", self.folder / "circle")
+        self.refused("cannot be read: File name too long", self.folder / ("long" * 100))
+        tree = self.tree("closed/tree")
+        self.as_a_user()
+        (self.folder / "closed").chmod(0o600)
+        self.addCleanup((self.folder / "closed").chmod, 0o700)
+        self.refused("closed/tree cannot be read: Permission denied", tree)
+
     def test_a_version_that_is_none(self):
         self.refused("does not hold QEMU's sources", self.tree(version="ten"))
 
@@ -183,7 +193,12 @@ class LaneTest(StandInTest):
         self.refused("QEMU 4.2.0", self.tree(version="4.2.0", files={}))
 
     def test_a_path_with_a_space(self):
-        self.refused("no path with a space", self.tree("two words"))
+        self.refused(f"no path with a space: {self.folder}/two words", self.tree("two words"))
+
+    def test_a_checkout_below_a_path_with_a_space(self):
+        shutil.copytree(ROOT / "tools", self.folder / "two words" / "tools")
+        self.tool = self.folder / "two words" / "tools" / "qemu-lane"
+        self.refused(f"no path with a space: {self.folder}/two words", self.tree())
 
     def test_an_unknown_flavour(self):
         self.refused("unknown flavour 'msan'; there are: plain, asan, tsan, native", self.tree(), "--flavour", "msan")
@@ -193,6 +208,13 @@ class LaneTest(StandInTest):
 
     def test_starts_must_be_a_number(self):
         self.refused("'0' is not a whole number from 1", self.tree(), "--starts", "0")
+
+    def test_a_number_has_an_end(self):
+        self.refused("'1000001' is not a whole number from 1 to 1,000,000", self.tree(), "--time", "1000001")
+
+    def test_a_table_is_of_starts(self):
+        self.refused("--markdown goes with --starts", self.tree(), "--markdown", self.folder / "table")
+        self.assertFalse((self.folder / "table").exists())
 
     # ---- where it is called from
 
@@ -229,6 +251,14 @@ class LaneTest(StandInTest):
             with self.subTest(text):
                 self.refused(said, tree, "--points", text)
         self.assertEqual(self.built(), [])
+
+    def test_points_of_a_file_that_cannot_be_read(self):
+        tree = self.tree(files={**FILES, "block/io.c": "one\ntwo\n"})
+        name = f"block/{'long' * 100}.c"
+        self.refused(f"--points: {name} cannot be read: File name too long", tree, "--points", f"{name}:1")
+        self.as_a_user()
+        (tree / "block/io.c").chmod(0)
+        self.refused("--points: block/io.c cannot be read: Permission denied", tree, "--points", "block/io.c:1")
 
     def test_points_at_plain_accesses_have_two_flavours(self):
         for flavour in ("tsan", "native"):
@@ -555,6 +585,8 @@ class LinkingTest(StandInTest):
             os.kill(process, signal.SIGKILL)
         self.assertEqual(left, [])
 
+    # ---- what it prints
+
     def test_a_target_that_is_named_twice_is_linked_once(self):
         self.assertEqual(len(self.built_by(self.linking_tree(), "--flavour", "native", "qemu_co_sleep", "qemu_co_sleep")), 1)
 
@@ -567,6 +599,9 @@ class LinkingTest(StandInTest):
                                   stdin=subprocess.DEVNULL, stdout=nobody, stderr=subprocess.PIPE, encoding="utf-8", timeout=PATIENCE_S, check=False)
         self.assertEqual(done.returncode, 2)
         self.assertNotIn("cannot build", done.stderr)
+
+    def test_a_cell_of_a_table_in_markdown_may_have_a_bar(self):
+        self.assertEqual(show.markdown(["a", "b"], [["x || y", 1]]), "| a | b |\n|---|---|\n| x \\|\\| y | 1 |\n")
 
     # ---- whose a folder is
 

@@ -25,6 +25,7 @@ from fuzzrun import FuzzRun
 
 HEADS = ("target", "flavour", "found", "verdicts", "executions", "worst", "seconds", "worst", "in target", "who waits, who did not wake it")
 RIGHT = (2, 4, 5, 6, 7, 8)
+NUMBER_MAX = 1_000_000  # of seconds: more than a week, and less than what select() and poll() take
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,8 +34,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def number(text):
-    if not text.isdigit() or not 0 < int(text) < 1 << 31:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
+    if not text.isdigit() or not 0 < int(text) <= NUMBER_MAX:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 to {NUMBER_MAX:,}")
     return int(text)
 
 
@@ -70,6 +71,8 @@ def parse(arguments):
     build.check_names("target", options.targets, qemubuild.targets() + qemubuild.both_targets())
     if options.points and set(options.flavour) - set(qemubuild.POINTS_FLAVOURS):
         parser.error("--points goes with the flavours plain and asan: tsan sees a race of plain accesses itself, native has no points")
+    if options.markdown and not options.starts:
+        parser.error("--markdown goes with --starts: there is no table without")
     return options
 
 
@@ -127,7 +130,7 @@ def starts_of(options, target, program, folder):
 
 
 def start_all(options, flavours, names, kept, progress):
-    """Rows of starts from an empty corpus, and whether each found something."""
+    """Rows of starts from an empty corpus, whether each found something, and why the last of these targets does not run (None: it does)."""
     rows, complete = [], True
     for flavour in flavours:
         for target in names:

@@ -105,7 +105,20 @@ def _version(source):
 
 def check_source(text):
     """The folder as an absolute path, and its version. Raises CannotRun where it does not hold QEMU's sources."""
-    source = pathlib.Path(text).resolve()
+    try:
+        source = pathlib.Path(text).resolve()
+        version = _check_files(source, text)
+    except (OSError, RuntimeError) as error:  # the latter for symbolic links in a circle
+        why = getattr(error, "strerror", error)
+        raise CannotRun(f"{text} cannot be read: {why}; give the root of QEMU's sources (apt-get source qemu)") from error
+    for path in (source, QEMU, ROOT):
+        if re.search(r"\s", str(path)):
+            raise CannotRun(f"QEMU's configure takes no path with a space: {path}")
+    return source, version
+
+
+def _check_files(source, text):
+    """Its version."""
     if not source.is_dir():
         raise CannotRun(f"{text} is no folder; give the root of QEMU's sources (apt-get source qemu)")
     version = _version(source)
@@ -113,18 +126,19 @@ def check_source(text):
         raise CannotRun(f"{text} does not hold QEMU's sources: no configure, or no version in VERSION")
     if not (source / PROGRAM_SOURCE).is_file() or not (source / "block" / "graph-lock.c").is_file():
         raise CannotRun(f"QEMU {version} in {text} is too old: the lane needs its storage daemon and its graph lock (8.0 or newer)")
-    if re.search(r"\s", str(source)) or re.search(r"\s", str(QEMU)) or re.search(r"\s", str(ROOT)):
-        raise CannotRun(f"QEMU's configure takes no path with a space: {source}, {QEMU}")
-    return source, version
+    return version
 
 
 def check_points(source, points):
     """Of [(file, first line, last line)]: raises CannotRun where these are no lines of the sources."""
     for file, first, last in points:
         path = source / file
-        if not path.is_file() or ".." in path.parts or not path.is_relative_to(source):
-            raise CannotRun(f"--points: there is no {file} in {source}")
-        lines = path.read_text("utf-8", "replace").count("\n")
+        try:
+            if not path.is_file() or ".." in path.parts or not path.is_relative_to(source):
+                raise CannotRun(f"--points: there is no {file} in {source}")
+            lines = path.read_text("utf-8", "replace").count("\n")
+        except OSError as error:
+            raise CannotRun(f"--points: {file} cannot be read: {error.strerror}") from error
         if first > last:
             raise CannotRun(f"--points {file}:{first}-{last}: the first line comes after the last")
         if not 0 < first <= last <= lines:

@@ -24,7 +24,7 @@ def table(heads, rows, right=()):
 def markdown(heads, rows, right=()):
     """The same as a table in Markdown."""
     def line(row):
-        return "| " + " | ".join(str(cell) for cell in row) + " |"
+        return "| " + " | ".join(str(cell).replace("|", r"\|") for cell in row) + " |"
 
     rule = "|" + "|".join("---:" if i in right else "---" for i in range(len(heads))) + "|"
     return "\n".join([line(heads), rule] + [line(row) for row in rows]) + "\n"
