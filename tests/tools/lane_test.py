@@ -317,6 +317,12 @@ class LaneTest(StandInTest):
         self.assertRegex(output, r"\Atools/qemu-lane: missing: [^\n]*; tools/setup --qemu installs it\n\Z")
         self.assertEqual(self.built(), [])
 
+    def test_without_python_nothing_is_installed_unasked(self):
+        for name in ("dirname", "readlink"):
+            (self.shims / name).symlink_to(shutil.which(name))
+        self.environment["PATH"] = str(self.shims)
+        self.refused("missing: python3 (python3); tools/setup --qemu installs it", self.tree())
+
     def test_all_that_our_own_libraries_are_configured_with_is_asked_for(self):
         asked = {name for name, _ in qemubuild.MODULES} | {"threads", "gio-2.0"}  # libc's; of glib-2.0's package
         for path in (ROOT / "meson.build", *(ROOT / "src").rglob("meson.build"), ROOT / "fuzz/meson.build"):

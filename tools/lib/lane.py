@@ -7,6 +7,7 @@ find is not judged.
 
 import argparse
 import contextlib
+import errno
 import os
 import pathlib
 import re
@@ -25,6 +26,7 @@ from fuzzrun import FuzzRun
 
 HEADS = ("target", "flavour", "found", "verdicts", "executions", "worst", "seconds", "worst", "in target", "who waits, who did not wake it")
 RIGHT = (2, 4, 5, 6, 7, 8)
+TOO_MANY = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 NUMBER_MAX = 1_000_000  # of seconds: more than a week, and less than what select() and poll() take
 
 
@@ -126,7 +128,9 @@ def starts_of(options, target, program, folder):
     try:
         return detection.run_starts(wanted, options.time, options.jobs, folder, start_class=LaneStart)
     except OSError as error:
-        raise CannotRun(f"cannot run {options.jobs} of {target} at once: {error.strerror}; give less than --jobs {options.jobs}") from error
+        if error.errno in TOO_MANY:
+            raise CannotRun(f"cannot run {options.jobs} of {target} at once: {error.strerror}; give less than --jobs {options.jobs}") from error
+        raise CannotRun(f"cannot run {target}: {error.strerror}") from error
 
 
 def start_all(options, flavours, names, kept, progress):
