@@ -61,7 +61,6 @@ static Recipe without(const Recipe *pure, const SchedOverride *deviations, uint3
     memcpy(kept, deviations, left_out * sizeof(*kept));
     memcpy(kept + left_out, deviations + left_out + 1, (count - left_out - 1) * sizeof(*kept));
     recipe = recipe_pure(pure, kept, count - 1);
-    recipe.plan.disturb = pure->plan.disturb;
     g_free(kept);
     return recipe;
 }
@@ -161,7 +160,6 @@ static int facts_of(const Recipe *original, const uint8_t *data, size_t size)
     deviations = g_memdup2(found.deviations, count * sizeof(*deviations));
     flips = g_new0(Flip, FLIPS_MAX);
     pure = recipe_pure(original, deviations, count);
-    pure.plan.disturb = original->plan.disturb;
     exact = found.complete && !driver_warm_up_failed() && is_exact(&pure, &found);
     for (; exact && flipped < MIN(count, FLIPS_MAX); flipped++) {
         Recipe recipe = without(&pure, deviations, count, flipped);

@@ -8,7 +8,7 @@
  *  5. Bytes of the scenario deleted, zeroed, lowered; then the finding is looked for in simpler scenarios; again, until nothing helps.
  *  6. Fewer preemptions by other records; lower numbers; fewer steps.
  *  7. Where it takes more records than an input holds even so: the passes again under the plan that it came with; a part of the time is kept for it.
- *  8. Findings of other kinds that probes met are shrunk until an input can hold them, and saved beside.
+ *  8. Findings of other kinds that probes met are rewritten too, shrunk until an input can hold them, and saved beside.
  */
 #include "fuzz/minimize.h"
 
@@ -113,6 +113,12 @@ static bool minimize_plan(Minimizer *m)
         less.plan.count_count = 0;
         minimizer_batch_add(batch, less);
     }
+    if (m->best.plan.disturb) {
+        Recipe less = recipe_copy(&m->best);
+
+        less.plan.disturb = 0;
+        minimizer_batch_add(batch, less);
+    }
     return minimizer_try(m, batch, MINIMIZER_CHEAPER) >= 0;
 }
 
@@ -132,12 +138,13 @@ static void minimize_all(Minimizer *m)
     }
 }
 
-/* Is base FIFO with the deviations the same finding? It is, unless there are more of them than the scheduler writes down. Of a livelock those
- * up to where it is known are enough, mostly. */
+/* Is base FIFO with the deviations the same finding? It is, unless there are more of them than the scheduler writes down; if not, the best stays
+ * as it was written. Of a livelock those up to where it is known are enough, mostly. */
 static void rewrite(Minimizer *m)
 {
     GArray *batch = minimizer_batch();
 
+    m->as_written = false;
     if (minimizer_lower_bound(m)) {
         ProbeResult begun;
 
@@ -146,7 +153,7 @@ static void rewrite(Minimizer *m)
         minimizer_batch_add(batch, recipe_pure(&m->best, begun.deviations, begun.deviation_count));
     }
     minimizer_batch_add(batch, recipe_pure(&m->best, m->deviations, m->deviation_count));
-    m->as_written = minimizer_try(m, batch, MINIMIZER_SAME_KEY) < 0 && !minimizer_stopped(m);
+    m->as_written = minimizer_try(m, batch, MINIMIZER_SAME_KEY) < 0;
 }
 
 /* Where the smallest form so far takes more records than an input holds. Returns how many; 0: it is written. */
@@ -225,7 +232,7 @@ static void save_other(const Minimizer *m, guint index)
     minimizer_begin_trial(&trial, m, &other->recipe, &result);
     trial.deadline = minimizer_now() + OTHERS_SECONDS;
     trial.step_bound = 0;
-    minimizer_lower_bound(&trial);
+    rewrite(&trial);
     minimize_overrides(&trial);
     name = free_name(trial.verdict);
     if (write_recipe(&trial.best, name)) {

@@ -166,23 +166,39 @@ static void add_lower_numbers(GArray *batch, const Minimizer *m, uint32_t i)
     }
 }
 
-/* Points at calls alone. The records then mean other decisions, so mostly this helps where there are none. */
-static bool without_atomics(Minimizer *m)
+static void add_with(GArray *batch, const Minimizer *m, bool atomics, uint8_t disturb)
 {
-    GArray *batch = minimizer_batch();
-
-    for (int keeps = 1; keeps >= 0 && m->best.plan.atomics; keeps--) {
+    for (int keeps = 1; keeps >= 0; keeps--) {
         Recipe recipe = recipe_pure(&m->best, m->deviations, keeps ? m->deviation_count : 0);
 
-        recipe.plan.atomics = false;
+        recipe.plan.atomics = atomics;
+        recipe.plan.disturb = disturb;
         minimizer_batch_add(batch, recipe);
+    }
+}
+
+/* Points at calls alone, and calls that nothing disturbs. The records then mean other decisions, so mostly this helps where there are none. */
+static bool without_kinds(Minimizer *m)
+{
+    GArray *batch = minimizer_batch();
+    bool atomics = m->best.plan.atomics;
+    uint8_t disturb = m->best.plan.disturb;
+
+    if (atomics && disturb) {
+        add_with(batch, m, false, 0);
+    }
+    if (disturb) {
+        add_with(batch, m, atomics, 0);
+    }
+    if (atomics) {
+        add_with(batch, m, false, disturb);
     }
     return minimizer_try(m, batch, MINIMIZER_CHEAPER) >= 0;
 }
 
 bool minimize_numbers(Minimizer *m)
 {
-    bool changed = !m->as_written && without_atomics(m), again = true;
+    bool changed = !m->as_written && without_kinds(m), again = true;
 
     while (again && !m->as_written && !minimizer_stopped(m)) {
         GArray *batch = minimizer_batch();

@@ -81,11 +81,9 @@ static Recipe normal_form(const Minimizer *m, const Recipe *recipe, const ProbeR
                                               : recipe_pure(recipe, result->deviations, result->deviation_count);
 }
 
-/* Take a recipe whose execution is known. */
-static void take(Minimizer *m, const Recipe *recipe, const ProbeResult *result)
+/* Take a recipe over whose execution is known. */
+static void take(Minimizer *m, Recipe taken, const ProbeResult *result)
 {
-    Recipe taken = normal_form(m, recipe, result);
-
     recipe_free(&m->best);
     g_free(m->deviations);
     m->best = taken;
@@ -107,7 +105,7 @@ static void take(Minimizer *m, const Recipe *recipe, const ProbeResult *result)
 void minimizer_begin(Minimizer *m, const Recipe *recipe, const ProbeResult *result)
 {
     g_strlcpy(m->key, result->key, sizeof(m->key));
-    take(m, recipe, result);
+    take(m, recipe_copy(recipe), result);
 }
 
 void minimizer_begin_trial(Minimizer *trial, const Minimizer *m, const Recipe *recipe, const ProbeResult *result)
@@ -227,7 +225,7 @@ static bool take_proved(Minimizer *m, MinimizerRule rule, const Recipe *recipe, 
         good = probe_one(&taken, result) && strcmp(result->key, m->key) == 0 && acceptable(m, rule, &taken, result);
     }
     if (good) {
-        take(m, &taken, result);
+        take(m, normal_form(m, &taken, result), result);
     }
     recipe_free(&taken);
     return good;

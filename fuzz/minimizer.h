@@ -2,8 +2,8 @@
  * The state of minimizing one finding: the best recipe so far, and the one way in which a candidate takes its place.
  *
  * 1. The best recipe always has the finding's key: a candidate with another finding is kept aside, never taken.
- * 2. The best recipe is base FIFO with exactly the deviations of its execution as overrides: what matched nothing is gone. (Unless
- *    as_written, or where there were more deviations than the scheduler writes down.)
+ * 2. The best recipe is base FIFO with exactly the deviations of its execution as overrides: what matched nothing is gone. (Not the one that it
+ *    begins with; unless as_written, or where there were more deviations than the scheduler writes down.)
  * 3. Where step_bound is set probes end there, and what looks like the finding then is run to the target's own bound before it is taken.
  * 4. When minimizer_stopped() is true nothing more is run, and the best so far stands.
  *
@@ -60,7 +60,7 @@ void minimizer_stop(void);
 bool minimizer_stopped(const Minimizer *m);
 double minimizer_now(void);
 
-/* Begin with a recipe that is a finding, whose execution result is. */
+/* Begin with a recipe that is a finding, whose execution result is: as it is written, until a candidate takes its place. */
 void minimizer_begin(Minimizer *m, const Recipe *recipe, const ProbeResult *result);
 /* A second one for the same finding that begins elsewhere; others and random are the first one's. */
 void minimizer_begin_trial(Minimizer *trial, const Minimizer *m, const Recipe *recipe, const ProbeResult *result);

@@ -45,7 +45,7 @@ Recipe recipe_pure(const Recipe *recipe, const SchedOverride *overrides, uint32_
     Recipe pure = {
         .scenario = g_memdup2(recipe->scenario, recipe->scenario_size),
         .scenario_size = recipe->scenario_size,
-        .plan = { .base = SCHED_BASE_FIFO, .atomics = recipe->plan.atomics },
+        .plan = { .base = SCHED_BASE_FIFO, .atomics = recipe->plan.atomics, .disturb = recipe->plan.disturb },
         .overrides = g_memdup2(overrides, count * sizeof(*overrides)),
         .override_count = count,
     };

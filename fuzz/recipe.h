@@ -22,7 +22,8 @@ Recipe recipe_from_bytes(const uint8_t *data, size_t size);
 Recipe recipe_copy(const Recipe *recipe);
 void recipe_free(Recipe *recipe);
 
-/* The same scenario as a first-in-first-out execution with these overrides, in any order. */
+/* The same scenario as a first-in-first-out execution with these overrides, in any order, and the same decisions to be taken: points at atomics,
+ * and calls that may be disturbed, stay what they are. */
 Recipe recipe_pure(const Recipe *recipe, const SchedOverride *overrides, uint32_t count);
 
 bool recipe_equal(const Recipe *a, const Recipe *b);

@@ -15,11 +15,13 @@ FAULT = "graph-lock-unlock-no-kick"
 PATIENCE_S = 300  # nothing here takes a tenth of it: only a hang does
 BASE_WALK = 1
 ATOMICS = 8
+MORE_COUNTS = 7
 
 
-def plan(seed, base=BASE_WALK):
-    """The bytes of a plan (docs/input-format.md): a random walk with points at atomics."""
-    backward = bytes([base | ATOMICS, 0]) + seed.to_bytes(8, "little") + bytes([1, 0, 0, 0, 0, 0])
+def plan(seed, base=BASE_WALK, disturb=0):
+    """The bytes of a plan (docs/input-format.md): a random walk with points at atomics, and calls disturbed with probability 1/2^disturb."""
+    counts = bytes([MORE_COUNTS, disturb << 3] if disturb else [0])
+    backward = bytes([base | ATOMICS]) + counts + seed.to_bytes(8, "little") + bytes([1, 0, 0, 0, 0, 0])
     return backward[::-1]
 
 

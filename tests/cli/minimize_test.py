@@ -14,7 +14,7 @@ import unittest
 import kit
 
 SEEDS = 40  # one in four or five has the hard bug
-HARD = {"update": 0, "locks": 1, "pointer": 2, "freed": 3, "endless": 4, "turns": 5}
+HARD = {"update": 0, "locks": 1, "pointer": 2, "freed": 3, "endless": 4, "turns": 5, "interrupted": 6}
 RECORDS_MAX = 31  # of an input
 JUNK = bytes(range(1, 30))
 
@@ -26,9 +26,9 @@ class MinimizeTest(kit.FolderTest):
             self.skipTest(f"flavour {flavour} is not built")
         return path
 
-    def input(self, program, hard, kind, words):
+    def input(self, program, hard, kind, words, disturb=0):
         """An input with this bug, drawn; words are in its key."""
-        files = [self.file(f"input-{seed}", bytes([kind, HARD[hard]]) + JUNK + kit.plan(seed)) for seed in range(SEEDS)]
+        files = [self.file(f"input-{seed}", bytes([kind, HARD[hard]]) + JUNK + kit.plan(seed, disturb=disturb)) for seed in range(SEEDS)]
         for path, found in kit.describe(program, *files).items():
             if words in found["key"]:
                 return path, found["key"]
@@ -40,9 +40,9 @@ class MinimizeTest(kit.FolderTest):
         self.assertEqual(status, 0, err)
         return dict(lines), [value.split("\t") for name, value in lines if name == "other"]
 
-    def stays(self, flavour, hard, kind, words, bytes_most):
+    def stays(self, flavour, hard, kind, words, bytes_most, disturb=0):
         program = self.program(flavour)
-        path, key = self.input(program, hard, kind, words)
+        path, key = self.input(program, hard, kind, words, disturb)
         result, others = self.minimize(program, path)
         small = self.folder / "out"
         now = kit.describe(program, small)[str(small)]
@@ -78,6 +78,13 @@ class MinimizeTest(kit.FolderTest):
         now, result = self.stays("plain", "endless", 197, "livelock", 6)
         self.assertGreater(int(result["step_bound"]), 0)
         self.assertLess(int(result["step_bound"]), int(now["steps"]) // 5)
+
+    def test_interrupted_call(self):
+        # nothing without disturbances, whose plan alone takes 17 bytes
+        self.stays("plain", "interrupted", 197, "hard_bug", 21, disturb=1)
+
+    def test_disturbances_that_nothing_needs(self):
+        self.stays("plain", "update", 197, "hard_bug", 5, disturb=1)
 
     def test_finding_of_address_sanitizer(self):
         self.stays("asan", "freed", 197, "use-after-free", 6)

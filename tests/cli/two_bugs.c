@@ -7,18 +7,22 @@
  * The second byte chooses the hard one:  0: an update is lost  1: two mutexes are taken in both orders  2: a pointer is used before it is set
  *              3: memory is used after it was freed  4: both threads wait for the update that was lost, for ever; else one of them does what it
  *              does then too, but for a fifth of the steps that an execution may have  5: the threads take turns more often than an input has
- *              records for
+ *              records for  6: a wait is interrupted, which only a disturbed call is
  */
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "core/atomic.h"
 #include "fuzz/fuzz.h"
 
-enum { HARD_UPDATE, HARD_LOCKS, HARD_POINTER, HARD_FREED, HARD_ENDLESS, HARD_TURNS, HARD_COUNT };
+enum { HARD_UPDATE, HARD_LOCKS, HARD_POINTER, HARD_FREED, HARD_ENDLESS, HARD_TURNS, HARD_INTERRUPTED, HARD_COUNT };
 enum { LONG = 40000, TURNS = 40, TRIES = 400 };
 
 static int counter, turn;
+static int event;
 static int *pointer;
 static pthread_mutex_t first = PTHREAD_MUTEX_INITIALIZER, second = PTHREAD_MUTEX_INITIALIZER;
 
@@ -56,6 +60,14 @@ static void take_turns(int mine)
     }
 }
 
+/* Returns whether the wait for the other thread was interrupted. */
+static bool wait_for_event(void)
+{
+    struct pollfd wanted = { .fd = event, .events = POLLIN };
+
+    return poll(&wanted, 1, -1) < 0;
+}
+
 static void *other_thread(void *opaque)
 {
     unsigned hard = *(unsigned *)opaque;
@@ -77,6 +89,9 @@ static void *other_thread(void *opaque)
     case HARD_TURNS:
         take_turns(1);
         break;
+    case HARD_INTERRUPTED:
+        eventfd_write(event, 1);
+        break;
     default:
         qatomic_read(&counter);
         free(qatomic_xchg(&pointer, pointer));
@@ -89,8 +104,10 @@ static void hard_bug(unsigned hard)
 {
     int *memory = calloc(1, sizeof(*memory));
     pthread_t thread;
+    bool interrupted = false;
 
     counter = turn = 0;
+    event = hard == HARD_INTERRUPTED ? eventfd(0, EFD_CLOEXEC) : -1;
     pointer = hard == HARD_FREED ? memory : NULL;
     pthread_create(&thread, NULL, other_thread, &hard);
     switch (hard) {
@@ -110,6 +127,9 @@ static void hard_bug(unsigned hard)
     case HARD_TURNS:
         take_turns(0);
         break;
+    case HARD_INTERRUPTED:
+        interrupted = wait_for_event();
+        break;
     default:
         for (int i = 0; i < 3; i++) {
             use_pointer();
@@ -120,6 +140,10 @@ static void hard_bug(unsigned hard)
     if (hard != HARD_FREED) {
         free(memory);
     }
+    if (event >= 0) {
+        close(event);
+    }
+    fuzz_check(!interrupted);
     fuzz_check(hard != HARD_UPDATE || counter == 2);
     fuzz_check(hard != HARD_TURNS || counter < TURNS);
 }
@@ -142,4 +166,4 @@ static void run(FuzzInput *in)
     }
 }
 
-const FuzzTarget fuzz_target = { .name = "two_bugs", .run = run };
+const FuzzTarget fuzz_target = { .name = "two_bugs", .run = run, .disturbs = true };

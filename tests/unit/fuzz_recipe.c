@@ -74,12 +74,15 @@ static void test_shortest_form(void)
     recipe_free(&empty);
 }
 
-static void test_pure_sorts_and_keeps_points(void)
+static void test_pure_sorts_and_keeps_decisions(void)
 {
     const SchedOverride records[] = { { 9, 1, 1 }, { 3, 0, 2 }, { 2, 1, 1 } };
-    Recipe from = recipe_from_bytes((const uint8_t *)"\x01\x00\x08", 3), pure = recipe_pure(&from, records, 3);
+    Recipe from = recipe_from_bytes((const uint8_t *)"\x01\x00\x08", 3), pure;
 
+    from.plan.disturb = 5;
+    pure = recipe_pure(&from, records, 3);
     g_assert_true(pure.plan.atomics);
+    g_assert_cmpuint(pure.plan.disturb, ==, 5);
     g_assert_cmpuint(pure.scenario_size, ==, 1);
     g_assert_cmpuint(pure.overrides[0].decision, ==, 3);
     g_assert_cmpuint(pure.overrides[1].decision, ==, 2);
@@ -151,7 +154,7 @@ int main(int argc, char **argv)
     g_test_add_func("/recipe/round-trip", test_round_trip);
     g_test_add_func("/recipe/empty-is-nothing", test_empty_is_nothing);
     g_test_add_func("/recipe/shortest-form", test_shortest_form);
-    g_test_add_func("/recipe/pure-sorts-and-keeps-points", test_pure_sorts_and_keeps_points);
+    g_test_add_func("/recipe/pure-sorts-and-keeps-decisions", test_pure_sorts_and_keeps_decisions);
     g_test_add_func("/recipe/too-many-records", test_too_many_records);
     g_test_add_func("/probe/address-sanitizer", test_address_sanitizer);
     g_test_add_func("/probe/thread-sanitizer", test_thread_sanitizer);
