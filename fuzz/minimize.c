@@ -34,7 +34,7 @@ static struct {
 static void on_interrupt(int number)
 {
     (void)number;
-    minimizer_stop();
+    probe_stop();
 }
 
 static bool read_file(const char *program, const char *path, gchar **data, gsize *size)

@@ -1,19 +1,11 @@
 /* See minimizer.h. */
 #include "fuzz/minimizer.h"
 
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 
 enum { OTHERS_MAX = 16, OTHERS_PATIENCE = 32 };
 #define STEP_BOUND_MIN 1000u /* below, an execution that ends is soon taken for one that does not */
-
-static volatile sig_atomic_t stop_asked;
-
-void minimizer_stop(void)
-{
-    stop_asked = 1;
-}
 
 double minimizer_now(void)
 {
@@ -23,9 +15,14 @@ double minimizer_now(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+static double deadline_of(const Minimizer *m)
+{
+    return m->deadline - (m->cost.overflow ? m->kept_s : 0);
+}
+
 bool minimizer_stopped(const Minimizer *m)
 {
-    return stop_asked || minimizer_now() > m->deadline - (m->cost.overflow ? m->kept_s : 0);
+    return probe_stopped() || minimizer_now() > deadline_of(m);
 }
 
 /* ---- cost */
@@ -267,7 +264,7 @@ int minimizer_try(Minimizer *m, GArray *batch, MinimizerRule rule)
         unsigned index;
 
         probe_set_step_bound(m->step_bound);
-        index = from + probe_first(recipes + from, batch->len - from, wanted, &attempt, &result);
+        index = from + probe_first(recipes + from, batch->len - from, deadline_of(m), wanted, &attempt, &result);
         others = attempt.others;
         if (index == batch->len) {
             break;

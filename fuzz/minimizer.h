@@ -5,7 +5,7 @@
  * 2. The best recipe is base FIFO with exactly the deviations of its execution as overrides: what matched nothing is gone. (Not the one that it
  *    begins with; unless as_written, or where there were more deviations than the scheduler writes down.)
  * 3. Where step_bound is set probes end there, and what looks like the finding then is run to the target's own bound before it is taken.
- * 4. When minimizer_stopped() is true nothing more is run, and the best so far stands.
+ * 4. When minimizer_stopped() is true no candidate is begun, in a child neither, and the best so far stands.
  *
  * Kernel thread, outside executions.
  */
@@ -55,9 +55,9 @@ typedef struct Minimizer {
  */
 bool minimizer_lower_bound(Minimizer *m);
 
-/* Asks all minimizers to stop. Any thread; a signal handler may call it. */
-void minimizer_stop(void);
+/* probe_stop() was called, or the time is over. */
 bool minimizer_stopped(const Minimizer *m);
+/* Seconds of CLOCK_MONOTONIC. */
 double minimizer_now(void);
 
 /* Begin with a recipe that is a finding, whose execution result is: as it is written, until a candidate takes its place. */

@@ -5,7 +5,8 @@
  *     -----+---------------------------------------+---------------------------------------------------------
  *        1 | clears the shared mapping, forks      |
  *        2 |                                       | notes the index of the probe that it begins, runs it
- *        3 |                                       | no finding: the next one; a finding: writes it down, exits
+ *        3 |                                       | no finding: the next one, unless it is over; a finding: writes it
+ *          |                                       | down, exits
  *        4 | waits; no result: the sanitizer's     |
  *          | report, or the signal, is the finding |
  *        5 | asks for the code addresses that the  |
@@ -48,6 +49,7 @@ typedef struct Shared {
     SchedOverride deviations[DEVIATIONS_MAX];
     size_t pc_count;
     uintptr_t pcs[PCS_MAX];
+    volatile sig_atomic_t stopped; /* the parent's handler sets it, and both look at it between two probes; never cleared */
 } Shared;
 
 static Shared *shared;
@@ -57,6 +59,22 @@ static SchedOverride deviations[DEVIATIONS_MAX];
 
 extern void __asan_init(void) __attribute__((weak));
 extern void __tsan_init(void) __attribute__((weak));
+
+void probe_stop(void)
+{
+    shared->stopped = 1;
+}
+
+bool probe_stopped(void)
+{
+    return shared->stopped;
+}
+
+/* Is no other probe to be begun? In parent and child. */
+static bool is_over(double deadline)
+{
+    return shared->stopped || (deadline > 0 && (double)g_get_monotonic_time() * 1e-6 > deadline);
+}
 
 /* ---- in the child */
 
@@ -151,7 +169,7 @@ static bool can_go_on(bool rewinds, size_t known)
     return !driver_program.forks || (rewinds && report_symbolized_count() == known && rewind_back());
 }
 
-static void child(const Recipe *recipes, unsigned first, unsigned count)
+static void child(const Recipe *recipes, unsigned first, unsigned count, double deadline)
 {
     size_t known = report_symbolized_count();
     bool rewinds;
@@ -181,7 +199,7 @@ static void child(const Recipe *recipes, unsigned first, unsigned count)
             shared->finding = true;
             break;
         }
-        if (!can_go_on(rewinds, known)) {
+        if (is_over(deadline) || !can_go_on(rewinds, known)) {
             break;
         }
     }
@@ -275,7 +293,7 @@ static void judge_end(int status)
     describe_crash(number, to);
 }
 
-static void fork_child(const Recipe *recipes, unsigned first, unsigned count)
+static void fork_child(const Recipe *recipes, unsigned first, unsigned count, double deadline)
 {
     int status = 0;
     long pid;
@@ -290,7 +308,7 @@ static void fork_child(const Recipe *recipes, unsigned first, unsigned count)
     fflush(NULL);
     pid = syscall(SYS_fork);
     if (pid == 0) {
-        child(recipes, first, count);
+        child(recipes, first, count, deadline);
     }
     while (pid > 0 && waitpid((pid_t)pid, &status, 0) < 0 && errno == EINTR) {
     }
@@ -323,20 +341,21 @@ static bool alone(const Recipe *recipe, ProbeResult *result)
 {
     uint64_t hash = result->hash;
 
-    fork_child(recipe, 0, 1);
+    fork_child(recipe, 0, 1, 0);
     take_result(result);
     return shared->finding && result->hash == hash;
 }
 
-unsigned probe_first(const Recipe *recipes, unsigned count, ProbeWanted *wanted, void *opaque, ProbeResult *result)
+unsigned probe_first(const Recipe *recipes, unsigned count, double deadline, ProbeWanted *wanted, void *opaque,
+                     ProbeResult *result)
 {
     unsigned first = 0;
 
-    while (first < count) {
+    while (first < count && !is_over(deadline)) {
         ProbeAnswer answer;
         unsigned index;
 
-        fork_child(recipes, first, count);
+        fork_child(recipes, first, count, deadline);
         if (!shared->finding) {
             first = shared->current + 1;
             continue;
@@ -357,7 +376,7 @@ unsigned probe_first(const Recipe *recipes, unsigned count, ProbeWanted *wanted,
 
 bool probe_one(const Recipe *recipe, ProbeResult *result)
 {
-    fork_child(recipe, 0, 1);
+    fork_child(recipe, 0, 1, 0);
     take_result(result);
     return shared->finding;
 }

@@ -46,11 +46,17 @@ void probe_set_step_bound(uint64_t steps);
 typedef enum ProbeAnswer { PROBE_GO_ON, PROBE_TAKE, PROBE_STOP } ProbeAnswer;
 typedef ProbeAnswer ProbeWanted(const ProbeResult *result, unsigned index, void *opaque);
 
-/* Run recipes in order until one is a finding that is wanted. Returns its index, or count: none is. */
-unsigned probe_first(const Recipe *recipes, unsigned count, ProbeWanted *wanted, void *opaque, ProbeResult *result);
+/* Run recipes in order until one is a finding that is wanted. Returns its index, or count: none is, or not so soon: none is begun after the
+ * deadline (CLOCK_MONOTONIC, seconds; 0: none), and none after probe_stop(). */
+unsigned probe_first(const Recipe *recipes, unsigned count, double deadline, ProbeWanted *wanted, void *opaque,
+                     ProbeResult *result);
 
 /* Run one; is it a finding? The figures of the result are those of the execution in either case. */
 bool probe_one(const Recipe *recipe, ProbeResult *result);
+
+/* From now on probe_first() begins no recipe; probe_one() is as before. After probe_init(). Any thread; a signal handler may call it. */
+void probe_stop(void);
+bool probe_stopped(void);
 
 /* Executions and children so far. */
 uint64_t probe_executions(void);
