@@ -197,6 +197,7 @@ const SchedResult *sched_result_so_far(void)
     engine.result.steps = sched_trace_.count;
     engine.result.time_ns = sched_clock_now;
     engine.result.threads = engine.thread_count;
+    sched_learn_note();
     return &engine.result;
 }
 

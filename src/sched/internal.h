@@ -245,7 +245,7 @@ void *sched_trace_memory(size_t *bytes);
 
 void sched_learn_access(SchedObject *object, uint16_t site, bool reads, bool writes);
 void sched_learn_wake(const SchedThread *waker, const SchedThread *waiter);
-void sched_learn_note(void); /* the execution has ended: keep its measures */
+void sched_learn_note(void); /* the execution has ended, or cannot: keep its measures */
 void *sched_learn_memory(size_t *bytes); /* whole pages */
 
 #endif

@@ -2,7 +2,7 @@
  * What executions teach the mutator: which sites touch the same objects from several threads, how long an execution is, how many
  * events each thread has. It enters inputs through mutate.h and is never read at replay.
  *
- * Kernel thread only, outside executions.
+ * Kernel thread only, outside executions; sched_learn_decisions() and sched_learn_threads() also right after sched_result_so_far().
  */
 #ifndef WAKEFUZZ_SCHED_LEARN_H
 #define WAKEFUZZ_SCHED_LEARN_H

@@ -167,7 +167,8 @@ const SchedResult *sched_run(void (*body)(void *), void *argument, const SchedPl
  */
 void sched_replace_overrides(const SchedOverride *overrides, uint32_t count);
 
-/* The result of an execution that cannot end, as far as it is known: a sanitizer is about to end the process. Any thread. */
+/* The result of an execution that cannot end, as far as it is known: a sanitizer or a signal is about to end the process. What learn.h says of the
+ * last execution is of it then. Any thread. */
 const SchedResult *sched_result_so_far(void);
 
 /* End the execution as SCHED_FAILED with a verdict name (static storage) and a message. Does not return on a fiber. */

@@ -86,6 +86,20 @@ static bool probe_kind(uint8_t kind, SchedBase base, ProbeResult *result)
     return finding;
 }
 
+/* A crash's decisions are those of the execution that crashed, though that has no end: not those of one before it. */
+static void test_decisions_of_a_crash(void)
+{
+    ProbeResult whole, crashed;
+
+    g_assert_false(probe_kind(TURNS, SCHED_BASE_WALK, &whole));
+    g_assert_true(probe_kind(TURNS_AND_TRAPS, SCHED_BASE_WALK, &crashed));
+    g_assert_true(crashed.cut);
+    g_assert_cmpuint(crashed.threads, ==, 2);
+    g_assert_cmpuint(crashed.decisions[0], >, 0);
+    g_assert_cmpuint(crashed.decisions[1], >, 0);
+    g_assert_cmpuint(crashed.decisions[1], ==, whole.decisions[1]);
+}
+
 /* ---- when it is over */
 
 static ProbeAnswer take(const ProbeResult *result, unsigned index, void *unused)
@@ -205,6 +219,7 @@ int main(int argc, char **argv)
     driver_init();
     probe_init();
     sched_install_fault_handler();
+    g_test_add_func("/probe/decisions-of-a-crash", test_decisions_of_a_crash);
     g_test_add_func("/probe/deadline", test_deadline);
     g_test_add_func("/minimizer/begins-as-it-was-written", test_begins_as_it_was_written);
     g_test_add_func("/minimizer/deadline", test_minimizer_deadline);
