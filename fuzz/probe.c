@@ -278,7 +278,9 @@ static void judge_end(int status)
 {
     ProbeResult *to = &shared->result;
     char text[OUTPUT_BYTES_MAX], *named;
-    ssize_t length = pread(output, text, sizeof(text) - 1, 0);
+    off_t end = lseek(output, 0, SEEK_END),
+          room = sizeof(text) - 1; /* the last that was said, after all that the program printed */
+    ssize_t length = pread(output, text, (size_t)room, MAX(end - room, 0));
     int number = shared->signal ? shared->signal : WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     bool said;
 

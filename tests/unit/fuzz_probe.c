@@ -12,8 +12,8 @@
 #include "fuzz/probe.h"
 #include "sched/sched.h"
 
-enum { SILENT, STOPS, TAKES_ITS_TIME, TURNS, TURNS_AND_TRAPS };
-enum { MANY = 1000, TURNS_EACH = 10 };
+enum { SILENT, STOPS, TAKES_ITS_TIME, TURNS, TURNS_AND_TRAPS, TALKS };
+enum { MANY = 1000, TURNS_EACH = 10, TALK_BYTES = 200000 };
 #define NEVER_S 1000.0
 #define SOON_S  0.5
 
@@ -44,6 +44,19 @@ static void with_another_thread(void)
     pthread_join(thread, NULL);
 }
 
+/* What a sanitizer does that finds something after much else was printed. */
+static void talk_and_end(void)
+{
+    static char much[TALK_BYTES];
+    static const char report[] =
+        "\n    #0 0x55 in culprit src/a.c:1:2\n\nSUMMARY: AddressSanitizer: heap-use-after-free src/a.c:1:2 in culprit\n";
+
+    memset(much, '.', sizeof(much));
+    g_assert_cmpint(write(STDERR_FILENO, much, sizeof(much)), ==, sizeof(much));
+    g_assert_cmpint(write(STDERR_FILENO, report, sizeof(report) - 1), ==, sizeof(report) - 1);
+    syscall(SYS_exit_group, 1);
+}
+
 static void run(FuzzInput *in)
 {
     unsigned kind = fuzz_byte(in);
@@ -60,6 +73,8 @@ static void run(FuzzInput *in)
     } else if (kind == TAKES_ITS_TIME) {
         while (now() <= deadline) {
         }
+    } else if (kind == TALKS) {
+        talk_and_end();
     }
     sched_passthrough_end();
 }
@@ -98,6 +113,16 @@ static void test_decisions_of_a_crash(void)
     g_assert_cmpuint(crashed.decisions[0], >, 0);
     g_assert_cmpuint(crashed.decisions[1], >, 0);
     g_assert_cmpuint(crashed.decisions[1], ==, whole.decisions[1]);
+}
+
+/* However much was printed before it. */
+static void test_report_after_much_output(void)
+{
+    ProbeResult result;
+
+    g_assert_true(probe_kind(TALKS, SCHED_BASE_FIFO, &result));
+    g_assert_cmpstr(result.verdict, ==, "use-after-free");
+    g_assert_cmpstr(result.key, ==, "use-after-free heap-use-after-free stack=culprit");
 }
 
 /* ---- when it is over */
@@ -220,6 +245,7 @@ int main(int argc, char **argv)
     probe_init();
     sched_install_fault_handler();
     g_test_add_func("/probe/decisions-of-a-crash", test_decisions_of_a_crash);
+    g_test_add_func("/probe/report-after-much-output", test_report_after_much_output);
     g_test_add_func("/probe/deadline", test_deadline);
     g_test_add_func("/minimizer/begins-as-it-was-written", test_begins_as_it_was_written);
     g_test_add_func("/minimizer/deadline", test_minimizer_deadline);
