@@ -26,10 +26,16 @@ enum { ROUNDS_MAX = 12 };
 #define KEPT_OF_TIME   0.25 /* for the plan that a finding came with, while its records are too many */
 
 static const char *output_path;
-static bool output_failed;
-static struct {
+static bool write_failed; /* the last time, which has been said */
+
+typedef struct Written {
     uint64_t bytes, preemptions, steps, hash;
-} on_disk; /* what the output holds: the finding as it was, until something is better */
+    size_t scenario;
+    uint32_t records;
+    char summary[PROBE_SUMMARY_BYTES];
+} Written;
+
+static Written on_disk; /* what the output holds: the finding as it was, until something better is written */
 
 static void on_interrupt(int number)
 {
@@ -51,7 +57,7 @@ static bool read_file(const char *program, const char *path, gchar **data, gsize
 
 /* ---- what is kept */
 
-/* Written beside and renamed: at each moment the file is whole. */
+/* Written beside and renamed: at each moment the file is whole, and where it cannot be written, what it was. */
 static bool write_recipe(const Recipe *recipe, const char *path)
 {
     GBytes *bytes = recipe_to_bytes(recipe);
@@ -65,10 +71,11 @@ static bool write_recipe(const Recipe *recipe, const char *path)
     }
     data = g_bytes_get_data(bytes, &size);
     good = g_file_set_contents(path, data ? data : "", (gssize)size, &error);
-    if (!good) {
-        fprintf(stderr, "\n%s\n", error->message);
-        g_error_free(error);
+    if (!good && !write_failed) {
+        fprintf(stderr, "\ncannot write %s: %s\n", path, error->message);
     }
+    write_failed = !good;
+    g_clear_error(&error);
     g_bytes_unref(bytes);
     return good;
 }
@@ -79,11 +86,11 @@ static void on_improvement(const Minimizer *m)
     if (m->cost.overflow || (m->preemptions >= on_disk.preemptions && m->cost.bytes > on_disk.bytes)) {
         return;
     }
-    output_failed = !write_recipe(&m->best, output_path);
-    on_disk.bytes = m->cost.bytes;
-    on_disk.preemptions = m->preemptions;
-    on_disk.steps = m->steps;
-    on_disk.hash = m->hash;
+    if (!write_recipe(&m->best, output_path)) {
+        return; /* what comes next is written if it is better than what is there */
+    }
+    on_disk = (Written){ m->cost.bytes, m->preemptions, m->steps, m->hash, m->best.scenario_size, m->best.override_count, "" };
+    g_strlcpy(on_disk.summary, m->summary, sizeof(on_disk.summary));
     if (isatty(STDERR_FILENO)) {
         fprintf(stderr, "\r%" PRIu64 " bytes, %" PRIu64 " preemptions, %" PRIu64 " probes ", m->cost.bytes, m->preemptions,
                 probe_executions());
@@ -257,11 +264,11 @@ static double cpu_seconds(int who)
 
 static void print_result(const Minimizer *m, const ProbeResult *first, size_t first_bytes, uint64_t unwritten, double seconds)
 {
-    printf("verdict %s\nkey %s\nsummary %s\nhash %016" PRIx64 "\n", m->verdict, m->key, m->summary, on_disk.hash);
+    printf("verdict %s\nkey %s\nsummary %s\nhash %016" PRIx64 "\n", m->verdict, m->key, on_disk.summary, on_disk.hash);
     printf("bytes %zu %" PRIu64 "\npreemptions %" PRIu64 " %" PRIu64 "\nsteps %" PRIu64 " %" PRIu64 "\n", first_bytes,
            on_disk.bytes, first->preemptions, on_disk.preemptions, first->steps, on_disk.steps);
-    printf("scenario %zu\nrecords %" PRIu32 "\nunwritten %" PRIu64 "\nrewritten %s\n", m->best.scenario_size,
-           m->best.override_count, unwritten, m->as_written ? "no" : "yes");
+    printf("scenario %zu\nrecords %" PRIu32 "\nunwritten %" PRIu64 "\nrewritten %s\n", on_disk.scenario, on_disk.records,
+           unwritten, m->as_written ? "no" : "yes");
     printf("probes %" PRIu64 "\nforks %" PRIu64 "\nstep_bound %" PRIu64 "\nseconds %.3f\ncpu_seconds %.3f\nstopped %s\n",
            probe_executions(), probe_forks(), m->step_bound, seconds, cpu_seconds(RUSAGE_SELF) + cpu_seconds(RUSAGE_CHILDREN),
            minimizer_stopped(m) ? "yes" : "no");
@@ -276,7 +283,7 @@ static bool verify(const Minimizer *m, const char *program)
     Recipe recipe;
     bool good;
 
-    if (output_failed || !read_file(program, output_path, &data, &size)) {
+    if (!read_file(program, output_path, &data, &size)) {
         return false;
     }
     recipe = recipe_from_bytes((const uint8_t *)data, size);
@@ -290,13 +297,20 @@ static bool verify(const Minimizer *m, const char *program)
     return good;
 }
 
-static void save_original(const gchar *data, gsize size, const ProbeResult *first)
+static bool save_original(const char *program, const Recipe *original, const gchar *data, gsize size, const ProbeResult *first)
 {
-    output_failed = !g_file_set_contents(output_path, data, (gssize)size, NULL);
-    on_disk.bytes = size;
-    on_disk.preemptions = first->preemptions;
-    on_disk.steps = first->steps;
-    on_disk.hash = first->hash;
+    GError *error = NULL;
+
+    if (!g_file_set_contents(output_path, data, (gssize)size, &error)) {
+        fprintf(stderr, "%s: cannot write %s: %s\n", program, output_path, error->message);
+        g_error_free(error);
+        return false;
+    }
+    on_disk = (Written){ size, first->preemptions, first->steps, first->hash, original->scenario_size, original->override_count,
+                         "" };
+    g_strlcpy(on_disk.summary, first->summary, sizeof(on_disk.summary));
+    write_failed = false;
+    return true;
 }
 
 static int minimize(const char *program, Minimizer *m, const Recipe *original, const gchar *data, gsize size)
@@ -310,9 +324,7 @@ static int minimize(const char *program, Minimizer *m, const Recipe *original, c
         fprintf(stderr, "%s: no finding: nothing to minimize (is it the right target, fault and flavour?)\n", program);
         return 2;
     }
-    save_original(data, size, &first);
-    if (output_failed) {
-        fprintf(stderr, "%s: cannot write %s\n", program, output_path);
+    if (!save_original(program, original, data, size, &first)) {
         return 2;
     }
     minimizer_begin(m, original, &first);
