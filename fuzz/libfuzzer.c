@@ -31,7 +31,9 @@ size_t LLVMFuzzerCustomCrossOver(const uint8_t *data1, size_t size1, const uint8
 
 extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
-static const char *program, *artifact_prefix = "", *exact_artifact, *replayed_file;
+static const char *program, *artifact_prefix = "", *exact_artifact;
+static char **given;              /* arguments, till NULL */
+static const char *replayed_file; /* the first one: libFuzzer then runs files, and keeps no input; NULL: it does */
 
 static const char *flag_value(const char *argument, const char *flag)
 {
@@ -40,9 +42,15 @@ static const char *flag_value(const char *argument, const char *flag)
     return strncmp(argument, flag, length) == 0 ? argument + length : NULL;
 }
 
+static bool is_file(const char *argument)
+{
+    return argument[0] != '-' && g_file_test(argument, G_FILE_TEST_IS_REGULAR);
+}
+
 static void read_arguments(int argc, char **argv)
 {
     program = argv[0];
+    given = argv + 1;
     for (int i = 1; i < argc; i++) {
         const char *value;
 
@@ -50,10 +58,27 @@ static void read_arguments(int argc, char **argv)
             artifact_prefix = value;
         } else if ((value = flag_value(argv[i], "-exact_artifact_path="))) {
             exact_artifact = value;
-        } else if (argv[i][0] != '-' && g_file_test(argv[i], G_FILE_TEST_IS_REGULAR)) {
-            replayed_file = argv[i];
+        } else if (is_file(argv[i])) {
+            replayed_file = replayed_file ? replayed_file : argv[i];
         }
     }
+}
+
+/* Of the files that are given the one that holds this input; NULL: none does. */
+static const char *given_file_with(const uint8_t *data, size_t size)
+{
+    for (char **argument = given; *argument; argument++) {
+        gchar *held = NULL;
+        gsize bytes = 0;
+        bool same = is_file(*argument) && g_file_get_contents(*argument, &held, &bytes, NULL) && bytes == size &&
+                    (size == 0 || memcmp(held, data, size) == 0);
+
+        g_free(held);
+        if (same) {
+            return *argument;
+        }
+    }
+    return NULL;
 }
 
 /*
@@ -164,7 +189,8 @@ static void install_handlers(void)
 static void abort_with_report(const CheckResult *verdict, const uint8_t *data, size_t size)
 {
     char *hash = g_compute_checksum_for_data(G_CHECKSUM_SHA1, data, size);
-    char *name = replayed_file    ? g_strdup(replayed_file)
+    const char *file = given_file_with(data, size);
+    char *name = file             ? g_strdup(file)
                  : exact_artifact ? g_strdup(exact_artifact)
                                   : g_strdup_printf("%scrash-%s", artifact_prefix, hash);
 
