@@ -66,6 +66,7 @@ typedef struct Counters {
 static Counters counters[2];
 static struct {
     volatile bool done; /* the child came to its end */
+    volatile bool died; /* a signal or a sanitizer ends the child, which says so */
     volatile uint64_t children;
     volatile uint64_t received, answered; /* orders */
 } *state; /* shared */
@@ -167,9 +168,15 @@ void forked_on_death(void (*in_child)(void), void (*in_process)(void))
     dies_in_process = in_process;
 }
 
+static void die_in_child(void)
+{
+    state->died = true;
+    dies_in_child();
+}
+
 static void die(int number)
 {
-    dies_in_child();
+    die_in_child();
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -188,7 +195,7 @@ static void catch_death(void)
         sigaction(signals[i], &action, NULL);
     }
     if (__sanitizer_set_death_callback) {
-        __sanitizer_set_death_callback(dies_in_child);
+        __sanitizer_set_death_callback(die_in_child);
     } else {
         sched_install_fault_handler(); /* in front again */
     }
@@ -333,7 +340,7 @@ void forked_start(void)
     to_server = ends[0];
 }
 
-/* A child that cannot be made has a status of its own; what else ended early has said why. */
+/* A child that cannot be made has a status of its own; a sanitizer has said why it ended one. */
 __attribute__((noreturn)) static void end_like(int status)
 {
     void (*first)(void) = dies_in_process;
@@ -345,6 +352,8 @@ __attribute__((noreturn)) static void end_like(int status)
     }
     if (WIFSIGNALED(status)) {
         fprintf(stderr, "wakefuzz: the execution was ended by signal %d\n", WTERMSIG(status));
+    } else if (!state->died) {
+        fprintf(stderr, "wakefuzz: the execution ended the process with status %d\n", WEXITSTATUS(status));
     }
     dies_in_process = NULL; /* whose own child may die */
     if (first) {
@@ -359,7 +368,7 @@ static int run_once(void (*function)(void), ForkedHow how)
     Message message = { .kind = ENDED, .status = -1 };
     Order order = { .function = function, .how = how };
 
-    state->done = false;
+    state->done = state->died = false;
     if (transmit(to_server, &order, sizeof(order))) {
         while (receive(to_server, &message, sizeof(message)) && message.kind == ASK) {
             uint32_t answer = report_site_namer(message.pcs, message.n);

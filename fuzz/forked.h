@@ -32,7 +32,8 @@ void forked_start(void);
 
 /*
  * Run function in a child, and wait for its end. The coverage that the child saw counts as this process's. Where the child ends in the
- * middle, as a sanitizer or a signal ends it, this process ends too: by abort(), so that a fuzzing engine keeps the input.
+ * middle, as a sanitizer, a signal or an exit() of the program ends it, this process ends too: by abort(), so that a fuzzing engine keeps the
+ * input. Where no child can be made any more, or the server was killed, it ends with status 2 and a message.
  */
 void forked_run(void (*function)(void), ForkedHow how);
 

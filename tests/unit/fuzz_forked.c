@@ -273,12 +273,18 @@ static void test_exit_status(void)
 {
     *order = 77;
     ends_the_process(leave, FORKED_FRESH);
+    if (!g_test_subprocess()) {
+        g_test_trap_assert_stderr("*the execution ended the process with status 77\n*");
+    }
 }
 
 static void test_exit_status_zero(void)
 {
     *order = 0;
     ends_the_process(leave, FORKED_FRESH);
+    if (!g_test_subprocess()) {
+        g_test_trap_assert_stderr("*the execution ended the process with status 0\n*");
+    }
 }
 
 /* or by a signal. */
@@ -288,6 +294,7 @@ static void test_signal(void)
     ends_the_process(die, FORKED_FRESH);
     if (!g_test_subprocess()) {
         g_test_trap_assert_stderr("*ended by signal 15*");
+        g_test_trap_assert_stderr_unmatched("*ended the process with status*");
     }
 }
 
@@ -308,6 +315,7 @@ static void test_death(void)
     ends_the_process(abort, FORKED_FRESH);
     if (!g_test_subprocess()) {
         g_test_trap_assert_stderr("*a child has died and left 1234*");
+        g_test_trap_assert_stderr_unmatched("*ended the process with status*");
     }
 }
 
