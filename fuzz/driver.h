@@ -66,7 +66,7 @@ const DriverWindow *driver_windows(size_t *count);
 /* What fuzz_note() was told in the last execution, a line each, "THREAD: TEXT". */
 const char *driver_history(void);
 
-/* How many executions there were, and since when (CLOCK_MONOTONIC, seconds). */
+/* How many executions there were since driver_init(), and how many seconds of CLOCK_MONOTONIC have passed since it began to warm up. */
 uint64_t driver_executions(void);
 double driver_seconds(void);
 

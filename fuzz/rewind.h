@@ -3,10 +3,10 @@
  * executions write to. What is put back is exact, as long as rewind_back() says so: what cannot be put back (a mapping, a descriptor or a
  * thread that an execution left) is found, and the process is to be given up.
  *
- * Not put back: shared mappings, and what lies on the stack that rewind_mark() is called on. The program may have one kernel thread and no
- * sanitizer, which keeps memory of its own. A page is write-protected until it is first written to; a system call that
- * is handed such a page to write into fails with EFAULT. Of the system calls in an execution only getcwd(), stat() and what reads the machine's
- * files write anywhere; so what an execution shows counts as a finding only where a fresh process shows it, too.
+ * Not put back: shared mappings, and of the stack that rewind_mark() is called on all but the 64 KiB that begin two pages below its frames (this
+ * file runs in between). The program may have one kernel thread and no sanitizer, which keeps memory of its own. A page is write-protected until it
+ * is first written to; a system call that is handed such a page to write into fails with EFAULT. Of the system calls in an execution only getcwd(),
+ * stat() and what reads the machine's files write anywhere; so what an execution shows counts as a finding only where a fresh process shows it, too.
  *
  * Kernel thread only, between executions.
  */
