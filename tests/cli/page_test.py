@@ -110,26 +110,26 @@ class PageTest(kit.FolderTest):
         self.assertIn("&lt;img src=x onerror=alert(1)&gt;&amp;amp;&quot;&apos;", page)
         self.assertNotIn("<img", page)
 
-    def cut(self, flavour, hard, words):
-        """The facts of the first input of two_bugs.c that a sanitizer or a signal ends so."""
+    def facts_of_a_hard_bug(self, flavour, hard, words, kind=255, disturb=0):
+        """The facts of the first input of two_bugs.c whose key has these words."""
         program = kit.BUILD / flavour / "tests" / "cli" / "two_bugs-replay"
         if not program.exists():
             self.skipTest(f"flavour {flavour} is not built")
-        files = [self.file(f"input-{seed}", bytes([255, hard]) + bytes(range(1, 30)) + kit.plan(seed)) for seed in range(40)]
+        files = [self.file(f"input-{seed}", bytes([kind, hard]) + bytes(range(1, 30)) + kit.plan(seed, disturb=disturb)) for seed in range(40)]
         found = [path for path, said in kit.describe(program, *files).items() if words in said["key"]]
         self.assertTrue(found)
         return json.loads(kit.call(program, "--facts", found[0])[1])
 
     def test_a_crash(self):
         """Nothing of the scheduler's ended it: the steps before the last one, and the decisions."""
-        facts = self.cut("plain", 2, "use_pointer")
+        facts = self.facts_of_a_hard_bug("plain", 2, "use_pointer")
         self.assertTrue(facts["cut"])
         self.assertEqual(facts["cut_verdict"], "crash")
         self.assertEqual(facts["rows"][-1]["step"] + 2, facts["cut_steps"])
         self.assertTrue(any(decision["essential"] for decision in facts["decisions"]))
 
     def test_a_sanitizers_finding(self):
-        facts = self.cut("asan", 3, "use-after-free")
+        facts = self.facts_of_a_hard_bug("asan", 3, "use-after-free")
         self.assertTrue(facts["cut"])
         self.assertEqual(facts["cut_verdict"], "use-after-free")
 
@@ -161,6 +161,11 @@ class PageTest(kit.FolderTest):
                     self.assertEqual(found["key"] != facts["key"], decisions[i]["essential"], decisions[i])
                     kinds[decisions[i]["essential"]] += 1
         self.assertGreater(kinds[True], 0)
+
+    def test_a_call_that_must_be_disturbed(self):
+        facts = self.facts_of_a_hard_bug("plain", 6, "hard_bug", kind=197, disturb=1)
+        self.assertTrue(facts["exact"])
+        self.assertEqual([decision["kind"] for decision in facts["decisions"] if decision["essential"]], ["disturbance"])
 
     def test_fifo_needs_no_decision(self):
         page = self.explain("linux-aio-unbounded-recursion", self.crasher("linux-aio-unbounded-recursion"))
