@@ -15,16 +15,17 @@ enum { SHIFTED = 60, DRAWN = 200, SHIFT_MAX = 6, SIMPLER_MAX = 48, WITHIN_REACH 
 typedef struct Simpler {
     uint8_t *scenario;
     size_t size;
+    uint8_t disturb; /* of the plan */
 } Simpler;
 
-static void add_simpler(GArray *list, const uint8_t *scenario, size_t size)
+static void add_simpler(GArray *list, const uint8_t *scenario, size_t size, uint8_t disturb)
 {
-    Simpler simpler = { g_memdup2(scenario, size), size };
+    Simpler simpler = { g_memdup2(scenario, size), size, disturb };
 
     for (guint i = 0; i < list->len; i++) {
         const Simpler *known = &g_array_index(list, Simpler, i);
 
-        if (known->size == size && (size == 0 || memcmp(known->scenario, scenario, size) == 0)) {
+        if (known->size == size && known->disturb == disturb && (size == 0 || memcmp(known->scenario, scenario, size) == 0)) {
             g_free(simpler.scenario);
             return;
         }
@@ -36,24 +37,27 @@ static void add_simpler(GArray *list, const uint8_t *scenario, size_t size)
     g_array_append_val(list, simpler);
 }
 
-/* From the simplest on: nothing at all, beginnings of what there is, it with a byte deleted, with a byte zero. */
+/* From the simplest on: what there is without disturbances, nothing at all, beginnings of what there is, it with a byte deleted, with a byte zero. */
 static GArray *simpler_scenarios(const Minimizer *m)
 {
     GArray *list = g_array_new(FALSE, FALSE, sizeof(Simpler));
     size_t size = m->best.scenario_size;
     uint8_t *changed = g_malloc(size + 1);
 
+    if (m->best.plan.disturb) {
+        add_simpler(list, m->best.scenario, size, 0);
+    }
     for (size_t length = 0; length < size; length = length ? length * 2 : 1) {
-        add_simpler(list, m->best.scenario, length);
+        add_simpler(list, m->best.scenario, length, m->best.plan.disturb);
     }
     for (size_t i = size; i-- > 0;) {
         memcpy(changed, m->best.scenario, size);
         memmove(changed + i, changed + i + 1, size - i - 1);
-        add_simpler(list, changed, size - 1);
+        add_simpler(list, changed, size - 1, m->best.plan.disturb);
         if (m->best.scenario[i]) {
             memcpy(changed, m->best.scenario, size);
             changed[i] = 0;
-            add_simpler(list, changed, size);
+            add_simpler(list, changed, size, m->best.plan.disturb);
         }
     }
     g_free(changed);
@@ -92,6 +96,7 @@ static GArray *schedules(const Minimizer *m, const Simpler *simpler)
 
     from.scenario = simpler->scenario;
     from.scenario_size = simpler->size;
+    from.plan.disturb = simpler->disturb;
     minimizer_batch_add(batch, recipe_pure(&from, NULL, 0));
     for (unsigned i = 0; i < SHIFTED && m->deviation_count; i++) {
         minimizer_batch_add(batch, shifted(m, &from));

@@ -14,7 +14,7 @@ import unittest
 import kit
 
 SEEDS = 40  # one in four or five has the hard bug
-HARD = {"update": 0, "locks": 1, "pointer": 2, "freed": 3, "endless": 4, "turns": 5, "interrupted": 6}
+HARD = {"update": 0, "locks": 1, "pointer": 2, "freed": 3, "endless": 4, "turns": 5, "interrupted": 6, "waits": 7}
 RECORDS_MAX = 31  # of an input
 JUNK = bytes(range(1, 30))
 
@@ -85,6 +85,9 @@ class MinimizeTest(kit.FolderTest):
 
     def test_disturbances_that_nothing_needs(self):
         self.stays("plain", "update", 197, "hard_bug", 5, disturb=1)
+
+    def test_disturbances_that_only_the_numbers_of_decisions_need(self):
+        self.stays("plain", "waits", 197, "nothing_lost_after_waits", 6, disturb=1)
 
     def test_finding_of_address_sanitizer(self):
         self.stays("asan", "freed", 197, "use-after-free", 6)

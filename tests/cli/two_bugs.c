@@ -7,7 +7,7 @@
  * The second byte chooses the hard one:  0: an update is lost  1: two mutexes are taken in both orders  2: a pointer is used before it is set
  *              3: memory is used after it was freed  4: both threads wait for the update that was lost, for ever; else one of them does what it
  *              does then too, but for a fifth of the steps that an execution may have  5: the threads take turns more often than an input has
- *              records for  6: a wait is interrupted, which only a disturbed call is
+ *              records for  6: a wait is interrupted, which only a disturbed call is  7: an update is lost, after waits that do not mind
  */
 #include <poll.h>
 #include <pthread.h>
@@ -18,11 +18,11 @@
 #include "core/atomic.h"
 #include "fuzz/fuzz.h"
 
-enum { HARD_UPDATE, HARD_LOCKS, HARD_POINTER, HARD_FREED, HARD_ENDLESS, HARD_TURNS, HARD_INTERRUPTED, HARD_COUNT };
-enum { LONG = 40000, TURNS = 40, TRIES = 400 };
+enum { HARD_UPDATE, HARD_LOCKS, HARD_POINTER, HARD_FREED, HARD_ENDLESS, HARD_TURNS, HARD_INTERRUPTED, HARD_WAITS, HARD_COUNT };
+enum { LONG = 40000, TURNS = 40, TRIES = 400, WAITS = 6 };
 
 static int counter, turn;
-static int event;
+static int events[2]; /* to the first thread, to the other one */
 static int *pointer;
 static pthread_mutex_t first = PTHREAD_MUTEX_INITIALIZER, second = PTHREAD_MUTEX_INITIALIZER;
 
@@ -61,11 +61,42 @@ static void take_turns(int mine)
 }
 
 /* Returns whether the wait for the other thread was interrupted. */
-static bool wait_for_event(void)
+static bool wait_for(int fd)
 {
-    struct pollfd wanted = { .fd = event, .events = POLLIN };
+    struct pollfd wanted = { .fd = fd, .events = POLLIN };
 
     return poll(&wanted, 1, -1) < 0;
+}
+
+static void wait_again(int fd)
+{
+    eventfd_t taken;
+
+    while (wait_for(fd)) {
+    }
+    eventfd_read(fd, &taken);
+}
+
+static void send_and_wait(void)
+{
+    for (int i = 0; i < WAITS; i++) {
+        eventfd_write(events[0], 1);
+        wait_again(events[1]);
+    }
+}
+
+static void wait_and_send(void)
+{
+    for (int i = 0; i < WAITS; i++) {
+        wait_again(events[0]);
+        eventfd_write(events[1], 1);
+    }
+}
+
+/* Another place than that of the update that is lost without waits: another bug. */
+__attribute__((noinline)) static void nothing_lost_after_waits(void)
+{
+    fuzz_check(counter == 2);
 }
 
 static void *other_thread(void *opaque)
@@ -90,7 +121,11 @@ static void *other_thread(void *opaque)
         take_turns(1);
         break;
     case HARD_INTERRUPTED:
-        eventfd_write(event, 1);
+        eventfd_write(events[0], 1);
+        break;
+    case HARD_WAITS:
+        send_and_wait();
+        add_one();
         break;
     default:
         qatomic_read(&counter);
@@ -107,7 +142,9 @@ static void hard_bug(unsigned hard)
     bool interrupted = false;
 
     counter = turn = 0;
-    event = hard == HARD_INTERRUPTED ? eventfd(0, EFD_CLOEXEC) : -1;
+    for (int i = 0; i < 2; i++) {
+        events[i] = hard == HARD_INTERRUPTED || hard == HARD_WAITS ? eventfd(0, EFD_CLOEXEC) : -1;
+    }
     pointer = hard == HARD_FREED ? memory : NULL;
     pthread_create(&thread, NULL, other_thread, &hard);
     switch (hard) {
@@ -128,7 +165,11 @@ static void hard_bug(unsigned hard)
         take_turns(0);
         break;
     case HARD_INTERRUPTED:
-        interrupted = wait_for_event();
+        interrupted = wait_for(events[0]);
+        break;
+    case HARD_WAITS:
+        wait_and_send();
+        add_one();
         break;
     default:
         for (int i = 0; i < 3; i++) {
@@ -140,11 +181,14 @@ static void hard_bug(unsigned hard)
     if (hard != HARD_FREED) {
         free(memory);
     }
-    if (event >= 0) {
-        close(event);
+    for (int i = 0; i < 2 && events[i] >= 0; i++) {
+        close(events[i]);
     }
     fuzz_check(!interrupted);
     fuzz_check(hard != HARD_UPDATE || counter == 2);
+    if (hard == HARD_WAITS) {
+        nothing_lost_after_waits();
+    }
     fuzz_check(hard != HARD_TURNS || counter < TURNS);
 }
 
