@@ -2,7 +2,6 @@
 
 import re
 
-import build
 from common import TimedOut, call, last_lines
 from replaying import PATIENCE_S, corpus_files
 
