@@ -59,6 +59,7 @@ static SchedOverride deviations[DEVIATIONS_MAX];
 
 extern void __asan_init(void) __attribute__((weak));
 extern void __tsan_init(void) __attribute__((weak));
+extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
 void probe_stop(void)
 {
@@ -179,6 +180,9 @@ static void child(const Recipe *recipes, unsigned first, unsigned count, double 
     dup2(output, STDOUT_FILENO);
     dup2(output, STDERR_FILENO);
     driver_sanitizer_hook = before_sanitizer_report;
+    if (__sanitizer_set_death_callback) {
+        __sanitizer_set_death_callback(before_sanitizer_report); /* of a signal TSan tells no hook */
+    }
     driver_stop_before(step_bound);
     sched_start_clock();
     sched_set_namer(report_site_namer); /* a program that forks has one that asks the parent, and that waits for us */
