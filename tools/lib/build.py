@@ -122,7 +122,7 @@ def build_lock(name, say=lambda text: None):
         BUILD.mkdir(parents=True, exist_ok=True)
         file = open(path, "w", encoding="utf-8")
     except OSError as error:
-        raise CannotRun(f"cannot build in {relative(BUILD)}: {error.filename}: {error.strerror}; WAKEFUZZ_BUILD names another folder") from error
+        raise CannotRun(f"cannot build in {relative(BUILD)}: {error.strerror} ({error.filename}); WAKEFUZZ_BUILD names another folder") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

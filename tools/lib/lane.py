@@ -11,7 +11,6 @@ import errno
 import os
 import pathlib
 import re
-import signal
 import statistics
 import sys
 import tempfile
@@ -222,13 +221,7 @@ def build_all(options, source, version, names, kept):
                 print(relative(qemubuild.program(place, target, flavour not in qemubuild.SIMULATED, options.points)))
 
 
-def interrupt(signal_number, frame):
-    raise KeyboardInterrupt
-
-
 def main(arguments):
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
     options = parse(arguments)
     source, version = qemubuild.check_source(options.source)
     qemubuild.check_points(source, options.points)

@@ -15,7 +15,7 @@ import tempfile
 import time
 
 import show
-from common import BUILD, CannotRun, call, last_lines, relative
+from common import BUILD, CannotRun, TimedOut, call, last_lines, relative
 from fuzzrun import PR_SET_PDEATHSIG
 
 HEADS = ("flavour", "found", "as", "runs", "seconds", "runs that found nothing", "runs a second")
@@ -76,7 +76,7 @@ def run_start(program, seed, seconds, hang_s, folder):
     try:
         status, output = call([program, "--stress", seconds, "--hang", hang_s, "--seed", seed], cwd=folder,
                               env={**os.environ, **ENVIRONMENT}, timeout=seconds + hang_s + SLACK_S, preexec_fn=_in_child)
-    except subprocess.TimeoutExpired as error:
+    except TimedOut as error:
         raise CannotRun(f"{relative(program)} --seed {seed} does not end, not even as a hang") from error
     return Start(*judge(program, status, output), time.monotonic() - started, output)
 
