@@ -29,7 +29,8 @@ static char root[PATH_BYTES]; /* of the source tree, with the final slash; empty
 static int find_debug_file(Dwfl_Module *module, void **user, const char *name, Dwarf_Addr base, const char *file,
                            const char *link, GElf_Word crc, char **found)
 {
-    char *servers = getenv("DEBUGINFOD_URLS") ? strdup(getenv("DEBUGINFOD_URLS")) : NULL;
+    const char *set = getenv("DEBUGINFOD_URLS");
+    char *servers = set ? strdup(set) : NULL;
     int result;
 
     unsetenv("DEBUGINFOD_URLS"); /* invariant 1; what the machine itself has is read all the same */

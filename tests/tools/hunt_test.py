@@ -24,6 +24,12 @@ TARGET = "graph_lock"
 PATIENCE_S = 60  # nothing here takes a tenth of it: only a hang does
 
 
+def as_in_the_foreground():
+    """A job in the background ignores SIGINT, under nohup SIGHUP, and so do its children."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class HuntTest(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wakefuzz-test-"))
@@ -364,7 +370,7 @@ class HuntTest(unittest.TestCase):
         os.mkfifo(self.folder / "never")
         self.stand_in("ninja", f"echo $$ >{ready}\nread word <{self.folder}/never")
         process = subprocess.Popen(self.command("--flavour", "asan", TARGET), env=self.environment, stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", preexec_fn=as_in_the_foreground)
         self.addCleanup(process.stdout.close)
         ninja = int(self.await_word(ready))
         self.addCleanup(lambda: self.alive(ninja) and os.kill(ninja, signal.SIGKILL))
