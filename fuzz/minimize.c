@@ -26,12 +26,13 @@ enum { ROUNDS_MAX = 12 };
 #define KEPT_OF_TIME   0.25 /* for the plan that a finding came with, while its records are too many */
 
 static const char *output_path;
-static bool write_failed; /* the last time, which has been said */
+static bool output_failed; /* the last time, which has been said */
 
 typedef struct Written {
     uint64_t bytes, preemptions, steps, hash;
     size_t scenario;
     uint32_t records;
+    bool rewritten;
     char summary[PROBE_SUMMARY_BYTES];
 } Written;
 
@@ -58,26 +59,30 @@ static bool read_file(const char *program, const char *path, gchar **data, gsize
 /* ---- what is kept */
 
 /* Written beside and renamed: at each moment the file is whole, and where it cannot be written, what it was. */
-static bool write_recipe(const Recipe *recipe, const char *path)
+static bool write_bytes(GBytes *bytes, const char *path, bool quiet)
 {
-    GBytes *bytes = recipe_to_bytes(recipe);
     GError *error = NULL;
     gsize size;
-    const char *data;
-    bool good;
+    const char *data = g_bytes_get_data(bytes, &size);
+    bool good = g_file_set_contents(path, data ? data : "", (gssize)size, &error);
+
+    if (!good && !quiet) {
+        fprintf(stderr, "\ncannot write %s: %s\n", path, error->message);
+    }
+    g_clear_error(&error);
+    return good;
+}
+
+static bool write_output(const Recipe *recipe)
+{
+    GBytes *bytes = recipe_to_bytes(recipe);
 
     if (!bytes) {
         return false;
     }
-    data = g_bytes_get_data(bytes, &size);
-    good = g_file_set_contents(path, data ? data : "", (gssize)size, &error);
-    if (!good && !write_failed) {
-        fprintf(stderr, "\ncannot write %s: %s\n", path, error->message);
-    }
-    write_failed = !good;
-    g_clear_error(&error);
+    output_failed = !write_bytes(bytes, output_path, output_failed);
     g_bytes_unref(bytes);
-    return good;
+    return !output_failed;
 }
 
 static void on_improvement(const Minimizer *m)
@@ -86,10 +91,11 @@ static void on_improvement(const Minimizer *m)
     if (m->cost.overflow || (m->preemptions >= on_disk.preemptions && m->cost.bytes > on_disk.bytes)) {
         return;
     }
-    if (!write_recipe(&m->best, output_path)) {
+    if (!write_output(&m->best)) {
         return; /* what comes next is written if it is better than what is there */
     }
-    on_disk = (Written){ m->cost.bytes, m->preemptions, m->steps, m->hash, m->best.scenario_size, m->best.override_count, "" };
+    on_disk = (Written){ m->cost.bytes,         m->preemptions,         m->steps,       m->hash,
+                         m->best.scenario_size, m->best.override_count, !m->as_written, "" };
     g_strlcpy(on_disk.summary, m->summary, sizeof(on_disk.summary));
     if (isatty(STDERR_FILENO)) {
         fprintf(stderr, "\r%" PRIu64 " bytes, %" PRIu64 " preemptions, %" PRIu64 " probes ", m->cost.bytes, m->preemptions,
@@ -221,6 +227,7 @@ static void save_other(const Minimizer *m, guint index)
     Minimizer trial;
     ProbeResult result;
     bool finding;
+    GBytes *bytes;
     char *name;
 
     probe_set_step_bound(0);
@@ -242,11 +249,15 @@ static void save_other(const Minimizer *m, guint index)
     rewrite(&trial);
     minimize_overrides(&trial);
     name = free_name(trial.verdict);
-    if (write_recipe(&trial.best, name)) {
+    bytes = recipe_to_bytes(&trial.best);
+    if (!bytes) {
+        printf("unsaved %s\t%s\n", trial.verdict, trial.key);
+    } else if (write_bytes(bytes, name, false)) {
         printf("other %s\t%s\t%s\n", trial.verdict, name, trial.key);
     } else {
-        printf("unsaved %s\t%s\n", trial.verdict, trial.key);
+        printf("unwritten-other %s\t%s\t%s\n", trial.verdict, name, trial.key);
     }
+    g_bytes_unref(bytes);
     g_free(name);
     minimizer_end(&trial);
 }
@@ -268,7 +279,7 @@ static void print_result(const Minimizer *m, const ProbeResult *first, size_t fi
     printf("bytes %zu %" PRIu64 "\npreemptions %" PRIu64 " %" PRIu64 "\nsteps %" PRIu64 " %" PRIu64 "\n", first_bytes,
            on_disk.bytes, first->preemptions, on_disk.preemptions, first->steps, on_disk.steps);
     printf("scenario %zu\nrecords %" PRIu32 "\nunwritten %" PRIu64 "\nrewritten %s\n", on_disk.scenario, on_disk.records,
-           unwritten, m->as_written ? "no" : "yes");
+           unwritten, on_disk.rewritten ? "yes" : "no");
     printf("probes %" PRIu64 "\nforks %" PRIu64 "\nstep_bound %" PRIu64 "\nseconds %.3f\ncpu_seconds %.3f\nstopped %s\n",
            probe_executions(), probe_forks(), m->step_bound, seconds, cpu_seconds(RUSAGE_SELF) + cpu_seconds(RUSAGE_CHILDREN),
            minimizer_stopped(m) ? "yes" : "no");
@@ -306,10 +317,11 @@ static bool save_original(const char *program, const Recipe *original, const gch
         g_error_free(error);
         return false;
     }
-    on_disk = (Written){ size, first->preemptions, first->steps, first->hash, original->scenario_size, original->override_count,
-                         "" };
+    on_disk = (Written){
+        size, first->preemptions, first->steps, first->hash, original->scenario_size, original->override_count, false, ""
+    };
     g_strlcpy(on_disk.summary, first->summary, sizeof(on_disk.summary));
-    write_failed = false;
+    output_failed = false;
     return true;
 }
 

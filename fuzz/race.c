@@ -54,12 +54,15 @@ void race_note(void *report)
     }
 }
 
-/* The frame whose line is to be named; NULL: the access is in a header, or in nobody's source. */
+/* The frame whose line is to be named; NULL: the access is in a header, in a scenario, or in nobody's source. */
 static const ReportFrame *named_frame(uintptr_t pc)
 {
     const ReportFrame *frame = report_function_at(pc - 1);
 
-    return frame->line && frame->file && frame->file[0] != '/' && g_str_has_suffix(frame->file, ".c") ? frame : NULL;
+    if (!frame->line || !frame->file || frame->file[0] == '/' || !g_str_has_suffix(frame->file, ".c")) {
+        return NULL;
+    }
+    return g_str_has_prefix(frame->file, "fuzz/") ? NULL : frame; /* the scenario's */
 }
 
 static bool same_line(const ReportFrame *a, const ReportFrame *b)

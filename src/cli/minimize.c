@@ -61,6 +61,8 @@ static void print_others(const char *text)
 
         if (g_str_has_prefix(lines[i], "other ") && g_strv_length(fields) == 3) {
             printf("  met on the way and saved: %s (%s)\n", fields[1], fields[2]);
+        } else if (g_str_has_prefix(lines[i], "unwritten-other ") && g_strv_length(fields) == 3) {
+            printf("  met on the way, and not saved: %s cannot be written (%s)\n", fields[1], fields[2]);
         } else if (g_str_has_prefix(lines[i], "unsaved ") && g_strv_length(fields) == 2) {
             printf("  met on the way, and not saved: it takes more records than an input can hold (%s)\n", fields[1]);
         }

@@ -6,11 +6,12 @@
 #define OS_HEAP_UNALIGNED_TO 512u
 
 /*
- * From now on, for good: blocks come from a place apart, of OS_HEAP_APART_BYTES, and free() does nothing. For what tells of a crash: the thread
- * may have crashed inside libc's malloc(), holding the lock that its next malloc() would wait for, for ever. Blocks with an alignment of
+ * From now on, for good: blocks come from a place apart, of OS_HEAP_APART_BYTES, and free() does nothing. For what tells of a crash, or of an
+ * execution that a signal has ended in the middle of libc: that may be its malloc(), holding the lock that the next malloc() would wait for, for ever.
+ * The promise above does not hold from then on. Blocks with an alignment of
  * their own (posix_memalign()) still come from libc. Async-signal-safe. Does nothing where a sanitizer has an allocator.
  */
-#define OS_HEAP_APART_BYTES (64u << 20)
+#define OS_HEAP_APART_BYTES (256u << 20) /* taken page by page; a report of a target of the core takes 14 MiB */
 void os_heap_leave(void);
 
 #endif

@@ -361,7 +361,7 @@ const SchedResult *sched_run(void (*function)(void *), void *argument, const Sch
         }
     }
     if (engine.result.outcome == SCHED_STACK_OVERFLOW || engine.result.outcome == SCHED_NO_STEP) {
-        sched_take_other_signal_stack(); /* the culprit is still on this one */
+        sched_take_other_signal_stack(); /* the culprit may still be on this one */
     }
     engine.result.trace_hash = sched_trace_.hash ^ sched_mix64(engine.result.outcome + 1u);
     engine.result.steps = sched_trace_.count;

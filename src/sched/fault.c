@@ -21,7 +21,6 @@
 
 #define SIGNAL_STACK_BYTES (256u << 10)
 #define TICK_S             1
-#define GUARD_BYTES        4096u
 
 static struct sigaction previous[2];
 static const int signals[2] = { SIGSEGV, SIGBUS };
@@ -77,7 +76,7 @@ static bool is_overflow(const SchedThread *self, uintptr_t address, uintptr_t st
     uintptr_t low = (uintptr_t)self->stack_low;
 
     return sched_is_stack(address) && address < low &&
-           (address >= low - GUARD_BYTES || (sched_is_stack(stack_pointer) && stack_pointer < low));
+           (address >= low - SCHED_GUARD_BYTES || (sched_is_stack(stack_pointer) && stack_pointer < low));
 }
 
 static void on_fault(int signal_number, siginfo_t *info, void *context)
@@ -202,7 +201,10 @@ void sched_install_fault_handler(void)
     struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
 
     if (!prepare_stacks()) {
-        fprintf(stderr, "wakefuzz: no signal stack (%s): an overflow of a guard page will end the process\n", strerror(errno));
+        fprintf(
+            stderr,
+            "wakefuzz: no signal stack (%s): an overflow of a guard page, or a loop without a point, will not end as a finding\n",
+            strerror(errno));
         return;
     }
     for (int i = 0; i < 2; i++) {

@@ -117,7 +117,7 @@ struct SchedThread {
     char name[SCHED_NAME_BYTES];
     void (*interrupt)(void *);
     void *interrupt_argument;
-    void *fault_frame, *fault_pc; /* of a hit guard page; NULL otherwise */
+    void *fault_frame, *fault_pc; /* where a signal has ended the execution; NULL otherwise */
     uint32_t points; /* so far */
     /* the real thread, for ever */
     pthread_t pthread;
@@ -143,6 +143,8 @@ void sched_fiber_main(SchedThread *self);
 /* ---- stacks (stack.c) and thread-local variables (tls.c) */
 
 int sched_stacks_init(void);
+#define SCHED_GUARD_BYTES 4096u /* below each stack */
+#define SCHED_GUARD_BYTES 4096u /* below each stack */
 extern uintptr_t sched_stacks_low, sched_stacks_high;
 
 void sched_tls_init(void);

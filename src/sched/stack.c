@@ -34,10 +34,10 @@ int sched_stacks_init(void)
 void *sched_stack_alloc(size_t bytes)
 {
     size_t usable = (bytes + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1);
-    uintptr_t guard = __atomic_fetch_add(&next_free, usable + PAGE_BYTES, __ATOMIC_RELAXED);
-    void *low = (void *)(guard + PAGE_BYTES);
+    uintptr_t guard = __atomic_fetch_add(&next_free, usable + SCHED_GUARD_BYTES, __ATOMIC_RELAXED);
+    void *low = (void *)(guard + SCHED_GUARD_BYTES);
 
-    if (!guard || guard + PAGE_BYTES + usable > sched_stacks_high) {
+    if (!guard || guard + SCHED_GUARD_BYTES + usable > sched_stacks_high) {
         errno = ENOMEM;
         return NULL;
     }

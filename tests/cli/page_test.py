@@ -7,7 +7,6 @@ headless Chromium, how it looks and answers. The screenshots stay in build/plain
 
 import html
 import json
-import os
 import re
 import resource
 import signal

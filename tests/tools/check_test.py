@@ -129,6 +129,16 @@ class TallyTest(CheckTest):
         self.assertIn("    the sky is down\n", said.getvalue())
         self.assertEqual(said.getvalue().splitlines()[-1], "4 passed, 3 failed")
 
+    def test_a_signal_that_is_ignored_stays_so(self):
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        others = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        try:
+            common.take_signals(common.interrupt)
+            self.assertEqual([signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)], [signal.SIG_IGN, common.interrupt])
+        finally:
+            for number, handler in zip((signal.SIGHUP, signal.SIGINT, signal.SIGTERM), (before, *others)):
+                signal.signal(number, handler)
+
     def test_a_signal_ends_what_all_parts_wait_for(self):
         """The parts that wait write into the pipe; a third one is never begun. Without end they would be waited for without end."""
         ready = self.folder / "ready"

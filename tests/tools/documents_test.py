@@ -48,6 +48,11 @@ class FindingsTest(unittest.TestCase):
         self.assertGreater(len(named), 30)
         self.assertEqual([name for name in sorted(named) if not (ROOT / name).is_file()], [])
 
+    def test_the_sizes_that_it_gives_are_right(self):
+        sizes = re.findall(r"`((?:corpus|docs/findings)/[\w./-]+)`(?:,|:| \() ?(\d+) bytes", self.text)
+        self.assertGreater(len(sizes), 12)
+        self.assertEqual([(name, size) for name, size in sizes if (ROOT / name).stat().st_size != int(size)], [])
+
     def test_the_core_is_named_by_functions_and_not_by_lines_which_move(self):
         self.assertEqual(re.findall(r"src/core/\w+\.[ch]:\d+", self.text), [])
 

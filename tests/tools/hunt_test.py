@@ -466,6 +466,21 @@ class HuntTest(unittest.TestCase):
                          {f"asan-{TARGET}-missed-wakeup-1": b"input of seed 7", f"asan-{TARGET}-unknown-1": b"input of seed 5"})
         self.assertEqual([path.name for path in left.parent.iterdir()], ["log"])
 
+    def test_a_hunt_killed_while_it_copies_leaves_no_part_of_a_finding(self):
+        refused = ("import errno, os, signal\n"
+                   "def refused(source, place): raise PermissionError(errno.EPERM, 'Operation not permitted', source, None, place)\n"
+                   "os.link = refused\n")
+        usual = dict(self.environment)
+        left = self.left_behind(b"input of seed 5")
+        self.environment.update(self.changed_python(refused + "os.fsync = lambda number: os.kill(os.getpid(), signal.SIGKILL)\n"))
+        self.assertEqual(self.hunt("silent", "--flavour", "asan", TARGET)[0], -signal.SIGKILL)
+        self.assertTrue(left.exists())
+        self.environment = usual
+        status, output = self.hunt("silent", "--flavour", "asan", TARGET)
+        self.assertEqual(status, 0, output)
+        self.assertEqual([path.name for path in self.findings.iterdir() if path.suffix != ".txt"], [f"asan-{TARGET}-unknown-1"])
+        self.assertEqual((self.findings / f"asan-{TARGET}-unknown-1").read_bytes(), b"input of seed 5")
+
     def test_what_cannot_be_taken_over_is_told_and_left(self):
         left = self.left_behind(b"input of seed 5")
         status, output = self.hunt_without_room("silent")

@@ -17,8 +17,21 @@ import unittest.mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from stand_in_qemu import DAEMON_OBJECT, PATIENCE_S, ROOT, StandInTest
+import lane
 import qemubuild
 import show
+
+
+class StartTest(unittest.TestCase):
+    def test_a_start_that_was_stopped_is_not_one_that_does_not_run(self):
+        for stopped in (False, True):
+            start = lane.LaneStart("sleep", "/bin/sleep", 1, 1, "/tmp")  # which takes no such options
+            if stopped:
+                start.run.stop()
+            while start.run.read():
+                time.sleep(0.01)
+            self.assertNotEqual(start.run.status, 0)
+            self.assertEqual(start.broken(), not stopped)
 
 
 class LinkingTest(StandInTest):

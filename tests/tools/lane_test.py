@@ -617,6 +617,15 @@ class PlainAccessTest(ForeignProgramTest):
             self.assertEqual(re.findall("^To hunt for .*", done.stderr, re.MULTILINE),
                              [f"To hunt for what comes of it: tools/qemu-lane SRC_DIR --points counts.c:{self.line['here']} counts"])
 
+    def test_a_race_of_the_scenario_names_no_line(self):
+        """It is none of the sources that --points is about."""
+        (self.folder / "fuzz").mkdir()
+        (self.folder / "fuzz" / "counts.c").write_text(COUNTS, "ascii")
+        self.link("scenario", [*COUNTED, "-fsanitize=thread", f'-DSOURCES="{self.folder}/"', self.folder / "fuzz" / "counts.c"], "tsan")
+        done = self.run_program("scenario-replay", os.devnull)
+        self.assertIn("WARNING: ThreadSanitizer: data race", done.stderr)
+        self.assertNotIn("To hunt for", done.stderr)
+
     def test_a_line_without_an_access_is_no_point(self):
         for program, why in (("nothing", "no access to memory was compiled there"),
                              ("nowhere", "the program has no debug information of that file")):

@@ -13,11 +13,16 @@
 enum { INPUT_BYTES = 40 };
 #define SECONDS 1000.0 /* takes a hundredth of one */
 
-/* The finding: the first byte is not 0. All the rest can go. */
+static bool another; /* finding is there */
+
+/* The finding: the first byte is not 0. All the rest can go. Another one: it is 0. */
 static void run(FuzzInput *in)
 {
     if (fuzz_byte(in)) {
         fuzz_violated("not zero");
+    }
+    if (another) {
+        fuzz_violated("zero");
     }
 }
 
@@ -139,6 +144,7 @@ static void test_all_is_written(void)
     g_assert_cmpmem(r.written, r.written_bytes, "\x01\x00\x00", 3);
     g_assert_cmpuint(writes.count, >, 3); /* so that the other tests have some between the first and the last */
     g_assert_cmpstr(r.said[1], ==, "");
+    g_assert_nonnull(strstr(r.said[0], "\nrewritten yes\n"));
     end(&r);
 }
 
@@ -163,8 +169,23 @@ static void test_no_room_any_more(void)
 
     says_what_is_there(&r, INPUT_BYTES);
     g_assert_nonnull(strstr(r.said[0], "\nscenario 38\n"));
+    g_assert_nonnull(strstr(r.said[0], "\nrewritten no\n"));
     g_assert_cmpuint(writes.count, >, 2);
     g_assert_cmpuint(times_said(&r, "no room"), ==, 1);
+    end(&r);
+}
+
+/* Nor for another finding that was met: that is said of its file, too. */
+static void test_no_room_for_another(void)
+{
+    Run r;
+
+    another = true;
+    r = minimize(2, G_MAXUINT);
+    another = false;
+    g_assert_nonnull(strstr(r.said[0], "\nunwritten-other assertion\t"));
+    g_assert_null(strstr(r.said[0], "\nunsaved "));
+    g_assert_cmpuint(times_said(&r, "no room"), ==, 2);
     end(&r);
 }
 
@@ -189,6 +210,7 @@ int main(int argc, char **argv)
     g_test_add_func("/minimize/all-is-written", test_all_is_written);
     g_test_add_func("/minimize/no-room-at-all", test_no_room_at_all);
     g_test_add_func("/minimize/no-room-any-more", test_no_room_any_more);
+    g_test_add_func("/minimize/no-room-for-another", test_no_room_for_another);
     g_test_add_func("/minimize/room-again", test_room_again);
     return g_test_run();
 }

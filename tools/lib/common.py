@@ -78,7 +78,7 @@ def _call(command, timeout, options):
         try:
             if _interrupted.is_set():
                 process.terminate()
-            output = _communicate(process, timeout)
+            output = communicate(process, timeout)
         except subprocess.TimeoutExpired as error:
             process.kill()
             raise TimedOut(f"{shortened(command)} does not end in {timeout} s") from error
@@ -91,7 +91,7 @@ def _call(command, timeout, options):
     return process.returncode, output or ""
 
 
-def _communicate(process, timeout):
+def communicate(process, timeout):
     """
     What the process prints until it ends. This looks up now and then: Python handles a signal that comes just before it sleeps no sooner than it
     wakes.
@@ -115,6 +115,13 @@ def interrupt(*_):
         raise KeyboardInterrupt
 
 
+def take_signals(handler):
+    """Of what asks a tool to end. What is ignored stays so, as under nohup, or in the background."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
 def shortened(command):
     """A command to be quoted in a line: its first words."""
     return " ".join(map(str, command[:WORDS_QUOTED])) + (" ..." if len(command) > WORDS_QUOTED else "")
@@ -128,9 +135,7 @@ def last_lines(text, count):
 def run_main(name, main, arguments):
     """Exit with what main(arguments) returns; messages and exit status 2 where it cannot run. SIGTERM and SIGHUP are as Ctrl-C."""
     open_standard_files()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, interrupt)
+    take_signals(interrupt)
     try:
         status = _status_of(name, main, arguments)
         sys.stdout.flush()

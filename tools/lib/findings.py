@@ -7,10 +7,12 @@ One that is not goes to build/hunt/repeats/NAME-again-N, NAME being the finding 
 Where nobody can tell the key, it is new.
 
 A fuzzer writes into build/hunt/runs/FLAVOUR-TARGET/, from where a finding is moved (by a hard link, so that it is at no moment in
-neither place). What a killed hunt left there is taken over by the next one.
+neither place; where a file system has no hard links, it is copied, and removed when the copy is whole). What a killed hunt left there is taken over
+by the next one.
 """
 
 import contextlib
+import errno
 import os
 import pathlib
 import tempfile
@@ -23,6 +25,7 @@ HUNT = BUILD / "hunt"
 FINDINGS = HUNT / "findings"
 REPEATS = HUNT / "repeats"
 RUNS = HUNT / "runs"
+PART = ".part"
 ARTIFACTS = ("crash-", "timeout-", "oom-", "leak-")
 KEY_LINE = "key: "  # at the end of a finding's text
 DESCRIBE_S = 120
@@ -41,15 +44,25 @@ def replay_command(flavour, target, fault, path):
     return f"{relative(program(flavour, target, fault))} {relative(path)}"
 
 
+def _part_of(place):
+    """Of a file that is not whole yet. Nobody takes it for a finding, and the next hunt removes what a killed one left of it."""
+    return place.with_name(f".{place.name}{PART}")
+
+
 def _write(data, place):
-    with open(place, "xb") as file:
-        try:
+    """The place has all of it, or is not there. Only one hunt at a time writes there."""
+    part = _part_of(place)
+    try:
+        with open(part, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        except OSError:
-            place.unlink()
-            raise
+        if place.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(place))
+        part.rename(place)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _linked(source, place):
@@ -143,7 +156,7 @@ def _place(flavour, name, verdict, source, data):
     same = _same(name, key, data)
     if same is None:
         return Kept(_first_free(f"{flavour}-{name}-{verdict}", source, data)), key
-    for place in [same, *sorted(folder(REPEATS).iterdir())]:
+    for place in [same, *sorted(path for path in folder(REPEATS).iterdir() if not path.name.startswith("."))]:
         if place.read_bytes() == data:  # found again to the byte; or a hunt was killed when it had linked it and not yet removed it
             if source is not None:
                 source.unlink(missing_ok=True)
@@ -194,7 +207,7 @@ def earlier():
     """Inputs kept by earlier hunts, oldest first."""
     if not FINDINGS.is_dir():
         return []
-    return sorted((path for path in FINDINGS.iterdir() if path.suffix != ".txt"), key=lambda path: path.stat().st_mtime)
+    return sorted((path for path in FINDINGS.iterdir() if path.suffix != ".txt" and not path.name.startswith(".")), key=lambda path: path.stat().st_mtime)
 
 
 def take_over():
@@ -202,6 +215,8 @@ def take_over():
     Findings that a killed hunt did not get to keep: kept now. Returns a Kept for each, and [(path, reason)] of those that stay where they are.
     """
     taken, left = [], []
+    for part in [path for place in (FINDINGS, REPEATS) if place.is_dir() for path in place.glob(f".*{PART}")]:
+        part.unlink(missing_ok=True)
     for run in sorted(RUNS.iterdir()) if RUNS.is_dir() else []:
         flavour, _, name = run.name.partition("-")
         for path in sorted(run.iterdir()):

@@ -50,8 +50,13 @@ SANITIZER_VERDICTS = (
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def end_with_parent(number):
+    """In a child: the signal comes when the tool dies, in whatever way."""
+    _libc.prctl(PR_SET_PDEATHSIG, number)
+
+
 def _in_child():
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGUSR1)
+    end_with_parent(signal.SIGUSR1)
 
 
 def sanitizer_verdict(text):
@@ -136,6 +141,9 @@ class FuzzRun:
 
     def fileno(self):
         return self.process.stdout.fileno()
+
+    def was_asked_to_stop(self):
+        return self._asked_to_stop is not None
 
     def read(self):
         """Take what there is to read. False: the process has ended (and self.status is its exit status)."""

@@ -21,7 +21,7 @@ import time
 import build
 import findings
 import show
-from common import BUILD, ROOT, CannotRun, check_disk, last_lines, relative, run_main
+from common import BUILD, ROOT, CannotRun, check_disk, last_lines, relative, run_main, take_signals
 from fuzzrun import FuzzRun
 
 HEADS = ("target", "flavour", "executions", "exec/s", "coverage", "corpus", "findings", "again")
@@ -179,8 +179,7 @@ class Supervisor:
         self.interrupted = True
 
     def loop(self):
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self.interrupt)
+        take_signals(self.interrupt)
         while self.running or (self.waiting and not self.interrupted):
             while self.waiting and len(self.running) < self.jobs and not self.interrupted:
                 self.begin(self.waiting.pop(0))

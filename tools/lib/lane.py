@@ -92,8 +92,8 @@ class LaneStart(detection.Start):
         return self.report is not None
 
     def broken(self):
-        """It did not run to its end, and not because of what it found."""
-        return self.report is None and self.run.status != 0
+        """It ended by itself, before its time, and not because of what it found."""
+        return self.report is None and self.run.status != 0 and not self.run.was_asked_to_stop()
 
 
 def sentence(start):

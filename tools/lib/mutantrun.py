@@ -5,7 +5,6 @@ A mutant is killed by any verdict that is not "none", by a sanitizer, by a crash
 or eats the memory. What a program cannot do without a mutant either, it is never blamed for: see Reach.
 """
 
-import ctypes
 import os
 import pathlib
 import resource
@@ -20,7 +19,7 @@ import time
 import build
 import mutants
 from common import CannotRun, last_lines, relative
-from fuzzrun import FuzzRun, Report
+from fuzzrun import FuzzRun, Report, end_with_parent
 from replaying import LINE, corpus_files
 
 CPU_S = 4                  # of a replay; a whole corpus takes less than one
@@ -29,13 +28,10 @@ MEMORY_BYTES = 3 << 30     # resident
 FUZZ_TIMEOUT_S = 30        # for one input
 REACH_FUZZ_S = 5           # for each target: what fuzzing reaches beyond the corpus
 REACH_CPU_S = 15           # with its start
-PR_SET_PDEATHSIG = 1
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _limited(cpu_s):
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 5))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

@@ -19,7 +19,7 @@ import subprocess
 import sys
 
 import build
-from common import BUILD, ROOT, CannotRun, call, check_disk, last_lines, relative
+from common import BUILD, ROOT, CannotRun, call, check_disk, communicate, last_lines, relative
 
 LANE = ROOT / "fuzz" / "qemu"
 BOTH = ROOT / "fuzz" / "both"  # one source for the core and for QEMU
@@ -51,7 +51,7 @@ TOOLS_VARIABLES = {"CC", "CXX", "OBJCC", "CC_LD", "CXX_LD", "OBJC_LD", "AR", "AS
 OPTIONS = "scripts/meson-buildoptions.sh"  # what its configure knows
 PART = re.compile(r'^#include "fuzz/(qemu/scenario\w*|both/both)\.h"', re.MULTILINE)
 NEEDS = re.compile(r"^ \* Needs: (.*)$", re.MULTILINE)
-ENDED = re.compile(r" verdict=[a-z-]+ |^SUMMARY: |^panic: |^wakefuzz: the execution was ended by signal", re.MULTILINE)  # an execution, not a program
+ENDED = re.compile(r" verdict=[a-z-]+ |^SUMMARY: |^panic: |^wakefuzz: the execution (?:was ended by signal|ended the process)", re.MULTILINE)  # an execution, not a program
 AGREES = re.compile(r"^ \* Agrees: (.*)$", re.MULTILINE)
 OUR_HEADERS = "wakefuzz-include"
 CONFIGURED = "wakefuzz-configured"  # in a build of QEMU's: with which options
@@ -297,7 +297,7 @@ def _run(command, cwd, lock):
                           stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", start_new_session=True,
                           pass_fds=[lock.fileno()]) as process:
         try:
-            output = process.communicate()[0]
+            output = communicate(process, None)
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()  # until the last of them has let go of the pipe

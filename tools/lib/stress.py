@@ -5,7 +5,6 @@ after another until something shows itself as a hang (nothing happens for some s
 
 import collections
 import contextlib
-import ctypes
 import os
 import re
 import signal
@@ -16,7 +15,7 @@ import time
 
 import show
 from common import BUILD, CannotRun, TimedOut, call, last_lines, relative
-from fuzzrun import PR_SET_PDEATHSIG
+from fuzzrun import end_with_parent
 
 HEADS = ("flavour", "found", "as", "runs", "seconds", "runs that found nothing", "runs a second")
 RIGHT = (1, 3, 4, 5, 6)
@@ -30,14 +29,12 @@ SLACK_S = 30  # beyond its time and a hang's, for a process that starts slowly o
 # TSan's first report ends the start; GLib's own allocator of slices hides its order from TSan, so malloc() takes its place.
 ENVIRONMENT = {"TSAN_OPTIONS": "halt_on_error=1:exitcode=66:detect_deadlocks=1", "G_SLICE": "always-malloc"}
 
-_libc = ctypes.CDLL(None)
-
 Start = collections.namedtuple("Start", "shown runs seconds output")  # shown: how something showed itself, None where nothing did
 
 
 def _in_child():
     """Where we are killed, so is what runs on all CPUs."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent(signal.SIGTERM)
 
 
 @contextlib.contextmanager
