@@ -73,7 +73,8 @@ class HuntTest(unittest.TestCase):
         os.mkfifo(done)
         process = subprocess.Popen(self.command("--flavour", "asan", "--seed", "7", TARGET),
                                    env={**self.environment, "FAKE_TARGET": "waits", "FAKE_READY": str(ready), "FAKE_DONE": str(done)},
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+                                   preexec_fn=as_in_the_foreground)
         self.addCleanup(process.stdout.close)
         self.await_word(ready)
         return process, done
