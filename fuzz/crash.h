@@ -12,6 +12,9 @@
         SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, \
     }
 
+/* Of a sanitizer's runtime, where there is one: what it calls before it ends the process; one function. */
+extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
 /*
  * Where a signal of a crash has the handler from, it gets the handler to; SIG_DFL may be either. Who has another one keeps it: a sanitizer tells of
  * such a signal itself, and calls back.

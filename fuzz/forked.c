@@ -74,8 +74,6 @@ static bool rewinds = true;
 static int to_parent = -1;  /* in a child */
 static void (*dies_in_child)(void), (*dies_in_process)(void);
 
-extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
-
 void *forked_alloc(size_t bytes)
 {
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

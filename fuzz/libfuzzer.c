@@ -29,8 +29,6 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 size_t LLVMFuzzerCustomCrossOver(const uint8_t *data1, size_t size1, const uint8_t *data2, size_t size2, uint8_t *out,
                                  size_t max_size, unsigned seed);
 
-extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
-
 static const char *program, *artifact_prefix = "", *exact_artifact;
 static char **given;              /* arguments, till NULL */
 static const char *replayed_file; /* the first one: libFuzzer then runs files, and keeps no input; NULL: it does */

@@ -59,7 +59,6 @@ static SchedOverride deviations[DEVIATIONS_MAX];
 
 extern void __asan_init(void) __attribute__((weak));
 extern void __tsan_init(void) __attribute__((weak));
-extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
 void probe_stop(void)
 {

@@ -38,8 +38,6 @@
 #define SCENARIO_BYTES_MAX 32u
 #define WARM_UP_TEXT_MAX   16384u
 
-extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
-
 static gchar *policy, *minimized, *facts, *facts_at, *output;
 static gint64 policy_seed = 1, executions_max = 100000;
 static gdouble seconds_max = 60;

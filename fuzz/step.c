@@ -32,7 +32,6 @@ static size_t said_bytes;
 
 extern void __asan_init(void) __attribute__((weak));
 extern void __tsan_init(void) __attribute__((weak));
-extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
 static void print_stop(const WakefuzzStop *stop)
 {

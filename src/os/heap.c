@@ -5,7 +5,7 @@
  * 2. What asked for no alignment never gets the disk's by chance. A program may take another way with a buffer that happens to be aligned
  *    as O_DIRECT asks, and where a block lies depends on all that was allocated before.
  * 3. It can be left, by who tells of a crash, or of an execution that was ended in the middle of libc: see os_heap_leave(). What is allocated then is
- *    never given back, and 1 and 2 do not hold any more; the process reports, and runs nothing else.
+ *    never given back, and 1 and 2 do not hold any more; the process reports, and runs no other input.
  */
 #include "os/heap.h"
 

@@ -21,6 +21,7 @@
 
 #define SIGNAL_STACK_BYTES (256u << 10)
 #define TICK_S             1
+#define UNWIND_PATIENCE_S  5u
 
 static struct sigaction previous[2];
 static const int signals[2] = { SIGSEGV, SIGBUS };
@@ -55,8 +56,7 @@ static void pass_on(int which, siginfo_t *info, void *context)
 __attribute__((noreturn)) static void end_interrupted(SchedOutcome outcome, SchedThread *self, const ucontext_t *machine)
 {
     const char *pc = (const char *)machine->uc_mcontext.gregs[REG_RIP];
-    sigset_t mask =
-        machine->uc_sigmask; /* TSan runs a handler with every signal blocked, and the next hit would end the process */
+    sigset_t mask = machine->uc_sigmask;
 
     self->fault_frame = (void *)machine->uc_mcontext.gregs[REG_RBP];
     self->fault_pc = (void *)pc;
@@ -64,7 +64,8 @@ __attribute__((noreturn)) static void end_interrupted(SchedOutcome outcome, Sche
     if (before_others && !(pc >= __executable_start && pc < etext)) {
         before_others(); /* it may have been in libc's malloc(), for one */
     }
-    sigaddset(&mask, SIGVTALRM); /* until sched_take_other_signal_stack() */
+    /* TSan runs a handler with every signal blocked, and the next hit would end the process. The clock's until sched_take_other_signal_stack(). */
+    sigaddset(&mask, SIGVTALRM);
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     sched_passthrough_end();
     sched_end(outcome, self);
@@ -123,6 +124,15 @@ void sched_expect_no_step(bool expected)
     no_step_s = expected ? SCHED_NO_STEP_AGAIN_S : SCHED_NO_STEP_S;
 }
 
+extern const void *_Unwind_Find_FDE(void *pc, void *bases[3]); /* of libgcc */
+
+static bool has_unwind_information(const ucontext_t *machine)
+{
+    void *bases[3];
+
+    return _Unwind_Find_FDE((void *)machine->uc_mcontext.gregs[REG_RIP], bases) != NULL;
+}
+
 static void on_tick(int signal_number, siginfo_t *info, void *context)
 {
     SchedThread *self = sched_self_;
@@ -142,6 +152,9 @@ static void on_tick(int signal_number, siginfo_t *info, void *context)
     }
     if (++watched.ticks * TICK_S < no_step_s) {
         return;
+    }
+    if (!has_unwind_information(machine) && watched.ticks * TICK_S < no_step_s + UNWIND_PATIENCE_S) {
+        return; /* nobody stays there for long, as in an entry of the procedure linkage table, and the stack ends there for the report */
     }
     watched.ticks = 0;
     end_interrupted(SCHED_NO_STEP, self, machine);
@@ -201,10 +214,8 @@ void sched_install_fault_handler(void)
     struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
 
     if (!prepare_stacks()) {
-        fprintf(
-            stderr,
-            "wakefuzz: no signal stack (%s): an overflow of a guard page, or a loop without a point, will not end as a finding\n",
-            strerror(errno));
+        fprintf(stderr, "wakefuzz: no signal stack (%s): neither a full stack nor a loop without a point will end as a finding\n",
+                strerror(errno));
         return;
     }
     for (int i = 0; i < 2; i++) {

@@ -144,7 +144,6 @@ void sched_fiber_main(SchedThread *self);
 
 int sched_stacks_init(void);
 #define SCHED_GUARD_BYTES 4096u /* below each stack */
-#define SCHED_GUARD_BYTES 4096u /* below each stack */
 extern uintptr_t sched_stacks_low, sched_stacks_high;
 
 void sched_tls_init(void);

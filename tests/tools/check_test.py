@@ -186,9 +186,9 @@ class LaneTest(CheckTest):
         self.assertIn("util/qemu-coroutine-sleep.c", tally.kept[0])
 
     def test_programs_are_told_from_what_is_said_of_the_work(self):
-        said = ("tools/qemu-lane: configuring QEMU 10.0.0 in /home/u/wakefuzz/build\ntools/qemu-lane: in /home/u/wakefuzz/plain\n"
-                "/home/u/wakefuzz/build/qemu/10.0.0/plain/wakefuzz/qemu_job\nbuild/qemu/10.0.0/plain/wakefuzz-points/qemu_job\n")
-        self.assertEqual(check.lane_programs(said), [pathlib.Path("/home/u/wakefuzz/build/qemu/10.0.0/plain/wakefuzz/qemu_job")])
+        said = ("tools/qemu-lane: configuring QEMU 10.0.0 in /there/wakefuzz/build\ntools/qemu-lane: in /there/wakefuzz/plain\n"
+                "/there/wakefuzz/build/qemu/10.0.0/plain/wakefuzz/qemu_job\nbuild/qemu/10.0.0/plain/wakefuzz-points/qemu_job\n")
+        self.assertEqual(check.lane_programs(said), [pathlib.Path("/there/wakefuzz/build/qemu/10.0.0/plain/wakefuzz/qemu_job")])
         self.assertEqual(check.lane_programs(said, "wakefuzz-points"), [ROOT / "build/qemu/10.0.0/plain/wakefuzz-points/qemu_job"])
 
     def test_no_programs_are_a_failure(self):

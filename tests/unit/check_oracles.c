@@ -689,6 +689,83 @@ static void test_coroutines(void)
     g_assert_null(strstr(printed(), "coroutine"));
 }
 
+/* ---- more functions than a key has room for */
+
+#define LEVEL(name, next)                                      \
+    __attribute__((noinline)) static void name(unsigned depth) \
+    {                                                          \
+        next(depth);                                           \
+        levels++; /* not a tail call */                        \
+    }
+
+static volatile unsigned levels;
+
+static void level_dd(unsigned depth);
+
+__attribute__((noinline)) static void level_dc(unsigned depth)
+{
+    SCHED_POINT(SCHED_CALL_OTHER, &levels);
+    level_dd(depth + 1);
+    levels++;
+}
+
+LEVEL(level_ab, level_dc)
+LEVEL(level_ed, level_ab)
+LEVEL(level_ca, level_ed)
+LEVEL(level_af, level_ca)
+LEVEL(level_cd, level_af)
+LEVEL(level_cf, level_cd)
+LEVEL(level_fd, level_cf)
+LEVEL(level_ce, level_fd)
+LEVEL(level_ff, level_ce)
+LEVEL(level_aa, level_ff)
+LEVEL(level_ac, level_aa)
+LEVEL(level_da, level_ac)
+LEVEL(level_ee, level_da)
+LEVEL(level_ef, level_ee)
+LEVEL(level_be, level_ef)
+LEVEL(level_ad, level_be)
+LEVEL(level_bc, level_ad)
+LEVEL(level_ae, level_bc)
+LEVEL(level_df, level_ae)
+LEVEL(level_fb, level_df)
+LEVEL(level_fc, level_fb)
+LEVEL(level_eb, level_fc)
+LEVEL(level_bb, level_eb)
+LEVEL(level_bf, level_bb)
+LEVEL(level_cc, level_bf)
+LEVEL(level_bd, level_cc)
+LEVEL(level_fe, level_bd)
+LEVEL(level_db, level_fe)
+LEVEL(level_de, level_db)
+LEVEL(level_ba, level_de)
+LEVEL(level_ec, level_ba)
+LEVEL(level_cb, level_ec)
+LEVEL(level_fa, level_cb)
+LEVEL(level_ea, level_fa)
+LEVEL(level_dd, level_ea)
+
+static void levels_body(void *unused)
+{
+    (void)unused;
+    level_dd(0);
+}
+
+/* /report/key/many: of 36 functions in a circle the first 32 in the alphabet, wherever in the circle it was noticed. */
+static void test_key_of_many(void)
+{
+    ReportFinding finding = { .check = &check };
+    char key[REPORT_KEY_BYTES];
+
+    run(levels_body);
+    finding.result = result;
+    g_assert_cmpint(check.verdict, ==, CHECK_STACK_OVERFLOW);
+    report_finding_key(&finding, key);
+    assert_has(key, "stack-overflow recursion=level_aa,level_ab,");
+    assert_has(key, ",level_fb");
+    g_assert_null(strstr(key, "level_fc"));
+}
+
 /* /report/key/leak: what is left, each kind once, and not how many and which. */
 static void test_leak_keys(void)
 {
@@ -741,5 +818,6 @@ int main(int argc, char **argv)
     g_test_add_func("/report/abort", test_abort);
     g_test_add_func("/report/coroutines", test_coroutines);
     g_test_add_func("/report/key/leak", test_leak_keys);
+    g_test_add_func("/report/key/many", test_key_of_many);
     return g_test_run();
 }

@@ -357,6 +357,14 @@ static void test_print(void)
                     "    ... 4 frames not shown\n"
                     "    #8 0x000000001008 in g_main_loop_run (libx.so+0x10)\n");
     free(text);
+    out = open_memstream(&text, &size);
+    report_stack_print(out, &stack, 0, 2); /* so few that the end has no part in them */
+    fclose(out);
+    g_assert_cmpstr(text, ==,
+                    "    #0 0x000000001000 in ppoll src/os/poll.c:7\n"
+                    "    #1 0x000000001001 in c src/core/file.c:7\n"
+                    "    ... 6 frames not shown\n");
+    free(text);
     report_stack_free(&stack);
 }
 
